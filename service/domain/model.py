@@ -1,0 +1,264 @@
+"""The words of the product as values: rules, ROIs, scenes, patches, proposals, decisions.
+
+Everything is frozen and valid from birth. Lengths are source-image pixels unless a name says otherwise.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from hashlib import sha256
+
+from service.domain.geometry import Box, Outline
+from service.errors import InvalidRules
+
+MAX_PATCHES = 20
+MODEL_VERSION = "negatives"
+"""The one constant version of our predictions: the review stream prefills from no other."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What to draw in one ROI.
+
+    `patches` 1–20; sizes in pixels, `1 ≤ min_size ≤ max_size`; two patches share less than `max_overlap` (a share, 0–1) of
+    the smaller one's area; `margin` pixels are kept free around every object; `round` 1, 2, … asks for other patches.
+
+    Raises `InvalidRules` with a sentence for the person who set the value: nothing is clamped in silence.
+    """
+
+    patches: int = 5
+    min_size: int = 100
+    max_size: int = 400
+    max_overlap: float = 0.5
+    margin: int = 0
+    round: int = 1
+
+    def __post_init__(self) -> None:
+        complaints = []
+        if not 1 <= self.patches <= MAX_PATCHES:
+            complaints.append(f"patches is {self.patches}, but must be 1 to {MAX_PATCHES}")
+        if self.min_size < 1:
+            complaints.append(f"min_size is {self.min_size} px, but must be at least 1")
+        if self.max_size < self.min_size:
+            complaints.append(f"max_size is {self.max_size} px, but must be at least min_size ({self.min_size})")
+        if not 0 < self.max_overlap <= 1:
+            complaints.append(f"max_overlap is {self.max_overlap}, but must be above 0 and at most 1")
+        if self.margin < 0:
+            complaints.append(f"margin is {self.margin} px, but must be at least 0")
+        if self.round < 1:
+            complaints.append(f"round is {self.round}, but must be at least 1")
+        if complaints:
+            raise InvalidRules("; ".join(complaints))
+
+    def permits(self, box: Box) -> bool:
+        """Whether a patch of this size may be drawn."""
+        return (
+            self.min_size <= box.width <= self.max_size and self.min_size <= box.height <= self.max_size
+        )
+
+    def crowds(self, box: Box, other: Box) -> bool:
+        """Whether the two overlap too much: not strictly below the share of the smaller one's area."""
+        return box.shared_area(other) >= self.max_overlap * min(box.area, other.area)
+
+
+RULE_FIELDS = ("patches", "min_size", "max_size", "round")
+"""The rules that an ROI's own number fields and the labeling configuration may set."""
+
+
+@dataclass(frozen=True, slots=True)
+class Roi:
+    """A region that a person drew to say "sample here".
+
+    `fields` holds what the ROI's own number fields say, unchecked: a wrong value must be refused where the person sees it.
+    """
+
+    region_id: str
+    outline: Outline
+    fields: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def box(self) -> Box:
+        """The bounding box in pixels."""
+        return self.outline.bounds
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """All that the sampler needs to know of one task: the image's size and what no patch may touch."""
+
+    width: int
+    height: int
+    exclusions: tuple[Box, ...] = ()
+
+    @property
+    def frame(self) -> Box:
+        """The whole image."""
+        return Box(0, 0, self.width, self.height)
+
+    def touched(self, box: Box, margin: int) -> bool:
+        """Whether the box comes nearer than `margin` pixels to an exclusion."""
+        grown = box.grown(margin)
+        return any(grown.touches(exclusion) for exclusion in self.exclusions)
+
+
+PATCH_PREFIX = "neg_"
+ROI_PREFIX = "roi_"
+
+
+def _digest(text: str) -> str:
+    return sha256(text.encode()).hexdigest()[:16]
+
+
+def patch_id(task_id: int, box: Box) -> str:
+    """Same task, same box: same id, so a verdict never lands on another patch."""
+    return PATCH_PREFIX + _digest(f"{task_id}:{box.as_xywh()}")
+
+
+def roi_echo_id(task_id: int, roi: Roi) -> str:
+    """The id under which a proposal repeats an ROI; never the id of the region that the person drew."""
+    corners = tuple((round(x, 2), round(y, 2)) for x, y in roi.outline.points)
+    return ROI_PREFIX + _digest(f"{task_id}:{corners}")
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Where a patch comes from; it travels with the patch, so it holds when ROI and prediction are gone."""
+
+    roi: Box
+    rules: Rules
+    rules_from: Mapping[str, str]
+    seed: int
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Patch:
+    """A placed box with an id; `provenance` is None for one that a person drew by hand."""
+
+    id: str
+    box: Box
+    provenance: Provenance | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Shortfall:
+    """Requested − placed, with the reason in a sentence that a person can act on."""
+
+    requested: int
+    placed: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RoiOutcome:
+    """What came of one ROI: its patches, and why there are fewer than asked (or none: `refusal`)."""
+
+    roi: Roi
+    patches: tuple[Patch, ...] = ()
+    shortfall: Shortfall | None = None
+    refusal: str | None = None
+
+    @property
+    def explanation(self) -> str | None:
+        """The sentence for the person who drew the ROI; None when all is as asked."""
+        if self.refusal is not None:
+            return f"No patches: {self.refusal}."
+        if self.shortfall is not None:
+            return f"{self.shortfall.placed} of {self.shortfall.requested} patches: {self.shortfall.reason}."
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """The patches offered for one task, ROI by ROI; travels as a prediction."""
+
+    task_id: int
+    width: int
+    height: int
+    outcomes: tuple[RoiOutcome, ...]
+
+    @property
+    def patches(self) -> tuple[Patch, ...]:
+        """All patches, in the order of their ROIs."""
+        return tuple(patch for outcome in self.outcomes for patch in outcome.patches)
+
+
+class Verdict(StrEnum):
+    """What one person said of one patch."""
+
+    ACCEPTED = "accepted"
+    REJECTED = "rejected"
+
+
+class State(StrEnum):
+    """Where a patch stands once everybody's verdicts are counted."""
+
+    ACCEPTED = "accepted"
+    REJECTED = "rejected"
+    PENDING = "pending"
+    STALE = "stale"
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """One person's annotation, read as verdicts: the patches it holds and the ids that it was shown.
+
+    `reviewer` is Label Studio's user id, None when that user was deleted. `at` is when it was last submitted.
+    """
+
+    annotation_id: int
+    reviewer: int | None
+    at: datetime
+    held: tuple[Patch, ...]
+    shown: frozenset[str]
+    rejected: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Where one patch stands, who decided, and when; `patch.box` is where the reviewer left it."""
+
+    patch: Patch
+    state: State
+    reviewers: tuple[int, ...] = ()
+    annotations: tuple[int, ...] = ()
+    at: datetime | None = None
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StandingPrediction:
+    """One prediction of ours as Label Studio holds it: its id, its patches, and its result's content for comparing."""
+
+    id: int
+    patches: tuple[Patch, ...]
+    content: str
+    explanations: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One Label Studio task, read: everything that proposing and deciding need.
+
+    `size` is (width, height) in pixels as its regions say, None when it has no region. `refusal` says why it can't be
+    sampled at all (a labelled region that can't be understood, say); then no patch of it counts as proved.
+    """
+
+    id: int
+    project_id: int
+    image: str
+    updated_at: datetime
+    size: tuple[int, int] | None = None
+    rois: tuple[Roi, ...] = ()
+    exclusions: tuple[Box, ...] = ()
+    reviews: tuple[Review, ...] = ()
+    standing: tuple[StandingPrediction, ...] = ()
+    refusal: str | None = None
+
+    @property
+    def scene(self) -> Scene:
+        """The scene; only for a task whose size is known."""
+        if self.size is None:
+            raise ValueError(f"task {self.id} has no region, so no size")
+        return Scene(*self.size, exclusions=self.exclusions)
