@@ -138,3 +138,8 @@ def outward(left: float, top: float, right: float, bottom: float) -> Box:
     """Whole pixels that cover this extent; an extent without width or height covers one pixel."""
     x1, y1 = floor(left + TOLERANCE), floor(top + TOLERANCE)
     return Box(x1, y1, max(ceil(right - TOLERANCE), x1 + 1), max(ceil(bottom - TOLERANCE), y1 + 1))
+
+
+def inward(left: float, top: float, right: float, bottom: float) -> Box:
+    """The whole pixels that lie wholly in this extent. Raises `ValueError` when there are none."""
+    return Box(ceil(left - TOLERANCE), ceil(top - TOLERANCE), floor(right + TOLERANCE), floor(bottom + TOLERANCE))

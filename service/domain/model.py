@@ -212,7 +212,6 @@ class Review:
     at: datetime
     held: tuple[Patch, ...]
     shown: frozenset[str]
-    rejected: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,137 @@
+"""Settings: one frozen type, read once from the environment and `.env`."""
+
+import os
+from collections.abc import Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from service.domain.model import MAX_PATCHES, Rules
+from service.errors import InvalidRules, SettingsError
+
+PREFIX = "NEGATIVES_"
+
+
+class Settings(BaseSettings):
+    """Everything that can be set, each field as `NEGATIVES_<FIELD>` in the environment or in `.env`.
+
+    The descriptions are the README's table; a test compares them. Secrets don't show in `repr`. Build one with
+    `read_settings`, which names all missing or wrong settings at once.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_file=".env", env_file_encoding="utf-8", frozen=True, extra="ignore"
+    )
+
+    label_studio_url: str = Field(description="Label Studio's address, e.g. `http://localhost:8080`")
+    label_studio_token: SecretStr = Field(
+        min_length=1, description="a legacy token or a personal access token (Account & Settings)"
+    )
+    webhook_secret: SecretStr = Field(
+        min_length=8, description="shared with Label Studio's webhook, 8 characters or more"
+    )
+    database_url: str = Field(
+        default="sqlite:///negatives.db",
+        description="work in flight: `sqlite:///file.db` or `postgresql://user:password@host/name`",
+    )
+    host: str = Field(default="127.0.0.1", description="the address that `serve` listens on")
+    port: int = Field(default=9090, ge=0, le=65535, description="the port that `serve` listens on")
+    public_url: str = Field(
+        default="", description="what Label Studio calls; by default `http://HOST:PORT`", validate_default=False
+    )
+    patches: int = Field(default=5, description=f"patches per ROI, 1 to {MAX_PATCHES}")
+    min_size: int = Field(default=100, description="smallest side of a patch, in pixels")
+    max_size: int = Field(default=400, description="largest side of a patch, in pixels")
+    margin: int = Field(default=0, description="pixels kept free around every labelled object")
+    min_approvals: int = Field(default=1, ge=1, description="people who must accept a patch before it is exported")
+    object_name: str = Field(default="cells", description="what the negatives are free of, for the metadata")
+    reconcile_seconds: int = Field(
+        default=30, ge=1, le=59, description="how often changes that no webhook told of are looked for"
+    )
+    max_webhook_bytes: int = Field(default=33_554_432, ge=1024, description="a larger webhook body is refused (413)")
+    max_image_bytes: int = Field(default=536_870_912, ge=1024, description="a larger source image is refused")
+    max_image_pixels: int = Field(default=400_000_000, ge=1, description="a source image of more pixels is refused")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        default="INFO", description="`DEBUG`, `INFO`, `WARNING` or `ERROR`"
+    )
+
+    @field_validator("label_studio_url", "public_url")
+    @classmethod
+    def _web_address(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("must be an address like http://localhost:8080")
+        if parts.username or parts.password or parts.query or parts.fragment:
+            raise ValueError("must be a plain address, without sign-in, query or fragment")
+        return value.rstrip("/")
+
+    @field_validator("database_url")
+    @classmethod
+    def _known_database(cls, value: str) -> str:
+        if not value.startswith(("sqlite:///", "postgresql://")):
+            raise ValueError("must start with sqlite:/// or postgresql://")
+        return value
+
+    @property
+    def rules(self) -> Rules:
+        """The rules where neither the ROI nor the labeling configuration says otherwise."""
+        return Rules(
+            patches=self.patches, min_size=self.min_size, max_size=self.max_size, margin=self.margin
+        )
+
+    @property
+    def service_url(self) -> str:
+        """What Label Studio calls, without a trailing slash."""
+        return self.public_url or f"http://{self.host}:{self.port}"
+
+
+def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
+    """Settings from the environment and `.env` (the environment wins).
+
+    Raises `SettingsError` naming every missing, wrong and unknown `NEGATIVES_…` variable at once, never a value of a secret.
+    """
+    environment = os.environ if environment is None else environment
+    complaints = _unknown(environment)
+    try:
+        settings = Settings()
+        _ = settings.rules
+    except ValidationError as error:
+        complaints += [
+            f"{PREFIX}{str(problem['loc'][0]).upper()}: {_sentence(problem['type'], problem['msg'])}"
+            for problem in error.errors(include_input=False, include_url=False)
+        ]
+    except InvalidRules as error:
+        complaints.append(f"{PREFIX}PATCHES, _MIN_SIZE, _MAX_SIZE, _MARGIN: {error}")
+    if complaints:
+        raise SettingsError(
+            "these settings need attention (environment or .env; the README has the table):\n  "
+            + "\n  ".join(complaints)
+        )
+    return settings
+
+
+def _sentence(kind: str, message: str) -> str:
+    return "is missing" if kind == "missing" else message.removeprefix("Value error, ")
+
+
+def _unknown(environment: Mapping[str, str]) -> list[str]:
+    """A misspelt name would otherwise be a default in silence."""
+    known = [PREFIX + name.upper() for name in Settings.model_fields]
+    names = [name for name in environment if name.startswith(PREFIX)]
+    if Path(".env").is_file():
+        lines = Path(".env").read_text(encoding="utf-8").splitlines()
+        names += [
+            name
+            for line in lines
+            if (name := line.split("=", 1)[0].removeprefix("export ").strip()).startswith(PREFIX)
+        ]
+    return [
+        f"{name}: there is no such setting"
+        + "".join(f", did you mean {match}?" for match in get_close_matches(name, known, n=1))
+        for name in dict.fromkeys(names)
+        if name not in known
+    ]

@@ -1,0 +1,67 @@
+"""Brush regions: Label Studio's run-length encoding, read as far as needed. Pure.
+
+The encoding is the one of thi.ng/rle-pack (https://docs.thi.ng/umbrella/rle-pack/): a bit stream of 32 bits element count,
+5 bits word size − 1, four times 4 bits run-length size − 1, then runs: 1 bit "repeats", 2 bits which run-length size, the
+length − 1, and one word (repeats) or as many words as the length says. Label Studio packs the RGBA bytes of the canvas.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.domain.geometry import Box
+from service.errors import PayloadError
+
+
+def brush_alpha(rle: Sequence[int], width: int, height: int) -> NDArray[np.uint8]:
+    """The painted mask as a (height, width) array of alpha values, 0 = not painted.
+
+    Raises `PayloadError` when the bytes aren't such an encoding of an image of this size.
+    """
+    try:
+        bits = _Bits(bytes(rle))
+        count = bits.read(32)
+        if count != width * height * 4:
+            raise PayloadError(
+                f"a brush region encodes {count} values, but {width} × {height} px need {width * height * 4}"
+            )
+        word = bits.read(5) + 1
+        sizes = [bits.read(4) + 1 for _ in range(4)]
+        values = np.zeros(count, dtype=np.uint8)
+        at = 0
+        while at < count:
+            repeats = bits.read(1)
+            length = bits.read(sizes[bits.read(2)]) + 1
+            if repeats:
+                values[at : at + length] = bits.read(word)
+            else:
+                values[at : at + length] = [bits.read(word) for _ in range(length)]
+            at += length
+    except (ValueError, IndexError, OverflowError) as error:
+        raise PayloadError("a brush region's encoding can't be read") from error
+    return values.reshape(height, width, 4)[:, :, 3]
+
+
+def brush_bounds(rle: Sequence[int], width: int, height: int) -> Box | None:
+    """The box of the painted pixels; None when nothing is painted."""
+    painted = brush_alpha(rle, width, height) > 0
+    columns, rows = np.flatnonzero(painted.any(axis=0)), np.flatnonzero(painted.any(axis=1))
+    if not len(columns):
+        return None
+    return Box(int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
+
+
+class _Bits:
+    """Bits of a byte string, most significant first."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data, self._at = data, 0
+
+    def read(self, count: int) -> int:
+        start, self._at = self._at, self._at + count
+        if self._at > len(self._data) * 8:
+            raise IndexError("past the end")
+        first, last = start // 8, (self._at + 7) // 8
+        window = int.from_bytes(self._data[first:last], "big")
+        return (window >> (last * 8 - self._at)) & ((1 << count) - 1)

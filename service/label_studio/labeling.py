@@ -1,0 +1,152 @@
+"""A project's labeling configuration (XML): what we read from it, and our controls added to it. Pure.
+
+https://labelstud.io/tags/ — a control's `toName` names the object tag that it draws on.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from xml.etree import ElementTree
+from xml.sax.saxutils import quoteattr
+
+from service.domain.model import MAX_PATCHES, RULE_FIELDS, Rules
+from service.errors import PayloadError, SetupError
+
+ROI = "roi"
+ROI_LABEL = "Background ROI"
+PATCH = "patch"
+PATCH_LABEL = "Negative patch"
+
+
+@dataclass(frozen=True, slots=True)
+class Labeling:
+    """What a labeling configuration says to us.
+
+    `image` is the Image tag's name, `data_key` the key of the task's data that it shows, `defaults` the `defaultValue` of
+    our number fields. `missing` lists our controls that aren't there: empty in a connected project.
+    """
+
+    image: str
+    data_key: str
+    defaults: Mapping[str, float] = field(default_factory=dict)
+    missing: tuple[str, ...] = ()
+
+
+def read_labeling(xml: str) -> Labeling:
+    """Read a labeling configuration.
+
+    Raises `PayloadError` when it is no XML or shows no image, `SetupError` when a name of ours is taken by another control.
+    """
+    root = _parsed(xml)
+    images = [tag for tag in root.iter() if tag.tag in ("Image", "image")]
+    if not images:
+        raise PayloadError("the labeling configuration shows no image: add an <Image> tag, then run setup again")
+    image = next((tag for tag in images if _draws_roi_on(root, tag.get("name", ""))), images[0])
+    name, value = image.get("name", ""), image.get("value", "")
+    if not name or not value.startswith("$"):
+        raise PayloadError("the labeling configuration's <Image> tag needs a name and a value like $image")
+    return Labeling(image=name, data_key=value[1:], defaults=_defaults(root), missing=_missing(root))
+
+
+def connect(xml: str, rules: Rules) -> str:
+    """The configuration with our controls added before its closing tag, everything else byte for byte as it was.
+
+    The same text when nothing is missing. `rules` fill the number fields' defaults.
+    """
+    labeling = read_labeling(xml)
+    if not labeling.missing:
+        return xml
+    end = xml.rstrip()
+    closing = f"</{_parsed(xml).tag}>"
+    if not end.endswith(closing):
+        raise SetupError(
+            "the labeling configuration must end with its closing tag (a comment after it, perhaps?): "
+            "our controls go right before it"
+        )
+    at = len(end) - len(closing)
+    return xml[:at] + controls(labeling.image, labeling.missing, rules) + xml[at:]
+
+
+def controls(image: str, missing: tuple[str, ...], rules: Rules) -> str:
+    """Our controls as XML: green ROI, magenta patches, the ROI's own number fields."""
+    to = f"toName={quoteattr(image)}"
+    lines = []
+    if ROI in missing:
+        lines += [
+            f'  <RectangleLabels name="{ROI}" {to} strokeWidth="3" opacity="0.1">',
+            f'    <Label value="{ROI_LABEL}" background="#00a651"/>',
+            "  </RectangleLabels>",
+        ]
+    if PATCH in missing:
+        lines += [
+            f'  <RectangleLabels name="{PATCH}" {to} strokeWidth="3" opacity="0.25">',
+            f'    <Label value="{PATCH_LABEL}" background="#ff00ff"/>',
+            "  </RectangleLabels>",
+        ]
+    fields = [name for name in RULE_FIELDS if name in missing]
+    if fields:
+        lines.append(f'  <View visibleWhen="region-selected" whenTagName="{ROI}">')
+        for name in fields:
+            title, limits = FIELDS[name]
+            lines += [
+                f'    <Header value="{title}" size="5"/>',
+                f'    <Number name="{name}" {to} perRegion="true" {limits} defaultValue="{getattr(rules, name)}"/>',
+            ]
+        lines.append("  </View>")
+    return "\n".join(lines) + "\n"
+
+
+FIELDS = {
+    "patches": (f"Patches in this ROI (1–{MAX_PATCHES})", f'min="1" max="{MAX_PATCHES}" step="1"'),
+    "min_size": ("Smallest side, pixels", 'min="1" step="1"'),
+    "max_size": ("Largest side, pixels", 'min="1" step="1"'),
+    "round": ("Round (one more asks for other patches)", 'min="1" step="1"'),
+}
+
+
+def _parsed(xml: str) -> ElementTree.Element:
+    try:
+        return ElementTree.fromstring(xml)
+    except ElementTree.ParseError as error:
+        raise PayloadError(f"the labeling configuration is no XML: {error}") from error
+
+
+def _draws_roi_on(root: ElementTree.Element, image: str) -> bool:
+    return any(tag.get("name") == ROI and tag.get("toName") == image for tag in root.iter())
+
+
+def _missing(root: ElementTree.Element) -> tuple[str, ...]:
+    named = {name: tag for tag in root.iter() if (name := tag.get("name"))}
+    missing = []
+    for name, label in ((ROI, ROI_LABEL), (PATCH, PATCH_LABEL)):
+        tag = named.get(name)
+        if tag is None:
+            missing.append(name)
+        elif tag.tag != "RectangleLabels" or label not in [child.get("value") for child in tag]:
+            raise SetupError(
+                f"the labeling configuration has a control named {name!r} that is not <RectangleLabels> with the "
+                f"label {label!r}: rename that control, then run setup again"
+            )
+    for name in RULE_FIELDS:
+        tag = named.get(name)
+        if tag is None:
+            missing.append(name)
+        elif tag.tag != "Number" or tag.get("perRegion") != "true":
+            raise SetupError(
+                f'the labeling configuration has a control named {name!r} that is not <Number perRegion="true">: '
+                "rename that control, then run setup again"
+            )
+    return tuple(missing)
+
+
+def _defaults(root: ElementTree.Element) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for tag in root.iter("Number"):
+        name, value = tag.get("name", ""), tag.get("defaultValue", "")
+        if name in RULE_FIELDS and value:
+            try:
+                found[name] = float(value)
+            except ValueError as error:
+                raise PayloadError(
+                    f"the labeling configuration's default for {name} is {value!r}, which is no number"
+                ) from error
+    return found

@@ -1,0 +1,92 @@
+"""Working out the proposal that should stand for a task. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from hashlib import sha256
+
+from service import __version__
+from service.domain.geometry import Box
+from service.domain.model import Patch, Proposal, Provenance, Roi, RoiOutcome, Rules, Shortfall, Task, patch_id
+from service.domain.rules import resolve_rules
+from service.errors import InvalidRules
+from service.sampling import sample
+
+
+def work_out_proposal(task: Task, labeling_defaults: Mapping[str, float], settings: Rules) -> Proposal:
+    """The patches that should be on offer for this task now.
+
+    Standing patches of the ROI's round that are still valid stay; only what is missing is drawn, clear of those and of every
+    patch that somebody accepted. A task without ROIs gets an empty proposal.
+    """
+    width, height = task.size or (1, 1)
+    orders: list[_Order] = []
+    kept: set[str] = set()
+    for roi in task.rois:
+        order = _order(task, roi, labeling_defaults, settings, claimed=kept)
+        kept |= {patch.id for patch in order.kept}
+        orders.append(order)
+    given = [patch.box for review in task.reviews for patch in review.held]
+    given += [patch.box for order in orders for patch in order.kept]
+    outcomes = []
+    for order in orders:
+        outcome = _fill(order, task, tuple(given))
+        given += [patch.box for patch in outcome.patches if patch.id not in kept]
+        outcomes.append(outcome)
+    return Proposal(task.id, width, height, tuple(outcomes))
+
+
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """What one ROI asks for, and which standing patches already answer it."""
+
+    roi: Roi
+    rules: Rules | None = None
+    sources: Mapping[str, str] | None = None
+    kept: tuple[Patch, ...] = ()
+    refusal: str | None = None
+
+
+def _order(
+    task: Task, roi: Roi, labeling_defaults: Mapping[str, float], settings: Rules, claimed: set[str]
+) -> _Order:
+    if task.refusal is not None:
+        return _Order(roi, refusal=task.refusal)
+    try:
+        rules, sources = resolve_rules(roi.fields, labeling_defaults, settings)
+    except InvalidRules as error:
+        return _Order(roi, refusal=f"{error}; change the ROI's field and submit again")
+    valid = [
+        patch
+        for standing in task.standing
+        for patch in standing.patches
+        if patch.id not in claimed
+        and patch.provenance is not None
+        and patch.provenance.rules.round == rules.round
+        and rules.permits(patch.box)
+        and roi.outline.holds(patch.box)
+        and not task.scene.touched(patch.box, rules.margin)
+    ]
+    unique = tuple({patch.id: patch for patch in valid}.values())
+    return _Order(roi, rules, sources, unique[: rules.patches])
+
+
+def _fill(order: _Order, task: Task, given: tuple[Box, ...]) -> RoiOutcome:
+    rules, roi, kept = order.rules, order.roi, order.kept
+    if rules is None:
+        return RoiOutcome(roi, refusal=order.refusal)
+    missing = rules.patches - len(kept)
+    if missing == 0:
+        return RoiOutcome(roi, kept)
+    seed = seed_of(task, roi, rules)
+    provenance = Provenance(roi.box, rules, dict(order.sources or {}), seed, __version__)
+    drawn = sample(task.scene, roi, replace(rules, patches=missing), seed, standing=given)
+    patches = kept + tuple(Patch(patch_id(task.id, box), box, provenance) for box in drawn.boxes)
+    shortfall = drawn.shortfall and Shortfall(rules.patches, len(patches), drawn.shortfall.reason)
+    return RoiOutcome(roi, patches, shortfall)
+
+
+def seed_of(task: Task, roi: Roi, rules: Rules) -> int:
+    """The seed is what the draw is about: project, task, ROI, rules and round. Same inputs, same patches."""
+    corners = tuple((round(x, 2), round(y, 2)) for x, y in roi.outline.points)
+    text = f"{task.project_id}:{task.id}:{corners}:{rules}"
+    return int.from_bytes(sha256(text.encode()).digest()[:6], "big")

@@ -1,0 +1,119 @@
+"""Placing patches in an ROI. Pure: chance is the seed.
+
+Each patch is drawn uniformly: width and height from the sizes allowed, then a corner from the ROI; what leaves the ROI,
+touches an exclusion or crowds another patch is drawn again. When a large first patch jams a small ROI, the whole is begun
+again with a lower cap on the size (× 0.7), down to the smallest size.
+"""
+
+from dataclasses import dataclass
+from random import Random
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.domain.geometry import Box
+from service.domain.model import Roi, Rules, Scene, Shortfall
+
+TRIES_PER_PATCH = 400
+SHRINK = 0.7
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """The boxes placed in one ROI, in pixels, and why there are fewer than `rules.patches`, if so."""
+
+    boxes: tuple[Box, ...]
+    shortfall: Shortfall | None = None
+
+
+def sample(scene: Scene, roi: Roi, rules: Rules, seed: int, standing: tuple[Box, ...] = ()) -> Sampling:
+    """Place up to `rules.patches` patches in the ROI.
+
+    Each lies wholly in the ROI and in the image, is of a permitted size, stays `rules.margin` pixels clear of every exclusion,
+    and shares less than `rules.max_overlap` of the smaller one's area with any other, `standing` ones included. The same
+    arguments give the same boxes on every machine.
+    """
+    ground = _Ground(scene, roi, rules)
+    room = roi.box
+    if min(room.width, room.height) < rules.min_size:
+        return Sampling(
+            (),
+            Shortfall(
+                rules.patches,
+                0,
+                f"the ROI is {room.width} × {room.height} px, smaller than one patch of {rules.min_size} × "
+                f"{rules.min_size} px; draw it larger or lower min_size",
+            ),
+        )
+    rng = Random(seed)
+    best: tuple[Box, ...] = ()
+    found_free = False
+    cap = rules.max_size
+    while True:
+        placed, free = ground.fill(rng, cap, standing)
+        found_free |= free
+        if len(placed) > len(best):
+            best = placed
+        if len(best) == rules.patches or cap == rules.min_size:
+            break
+        cap = max(rules.min_size, min(int(cap * SHRINK), max(room.width, room.height)))
+    if len(best) == rules.patches:
+        return Sampling(best)
+    return Sampling(best, Shortfall(rules.patches, len(best), _reason(rules, best, standing, found_free)))
+
+
+def _reason(rules: Rules, best: tuple[Box, ...], standing: tuple[Box, ...], found_free: bool) -> str:
+    smallest = f"{rules.min_size} × {rules.min_size} px"
+    if not found_free:
+        return f"labelled objects leave no room for a patch of {smallest} in this ROI that {TRIES_PER_PATCH} tries a patch could find; draw it elsewhere or lower min_size"
+    others = "the patches there" if best or standing else "each other"
+    return (
+        f"no further patch of {smallest} or more was found that stays clear of objects and overlaps {others} by less "
+        f"than {rules.max_overlap:.0%}; draw the ROI larger, lower min_size or ask for fewer"
+    )
+
+
+class _Ground:
+    """One ROI made ready for many tries."""
+
+    def __init__(self, scene: Scene, roi: Roi, rules: Rules) -> None:
+        self.rules = rules
+        self.roi = roi
+        self.frame = scene.frame
+        near = [box for box in (b.grown(rules.margin) for b in scene.exclusions) if box.touches(roi.box)]
+        self.exclusions: NDArray[np.int64] = np.array(
+            [(box.left, box.top, box.right, box.bottom) for box in near], dtype=np.int64
+        ).reshape(-1, 4)
+
+    def fill(self, rng: Random, cap: int, standing: tuple[Box, ...]) -> tuple[tuple[Box, ...], bool]:
+        """Patches no larger than `cap`, and whether any try at all was clear of ROI's edge and objects."""
+        placed: list[Box] = []
+        found_free = False
+        for _ in range(TRIES_PER_PATCH * self.rules.patches):
+            box = self._draw(rng, cap)
+            if box is None or not self._is_free(box):
+                continue
+            found_free = True
+            if any(self.rules.crowds(box, other) for other in (*standing, *placed)):
+                continue
+            placed.append(box)
+            if len(placed) == self.rules.patches:
+                break
+        return tuple(placed), found_free
+
+    def _draw(self, rng: Random, cap: int) -> Box | None:
+        room = self.roi.box
+        most_wide, most_high = min(cap, room.width), min(cap, room.height)
+        width = rng.randint(self.rules.min_size, most_wide)
+        height = rng.randint(self.rules.min_size, most_high)
+        left = rng.randint(room.left, room.right - width)
+        top = rng.randint(room.top, room.bottom - height)
+        return Box.sized(left, top, width, height)
+
+    def _is_free(self, box: Box) -> bool:
+        if not self.frame.holds(box) or not self.roi.outline.holds(box):
+            return False
+        left, top, right, bottom = self.exclusions.T
+        return not bool(
+            np.any((box.left < right) & (left < box.right) & (box.top < bottom) & (top < box.bottom))
+        )
