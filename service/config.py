@@ -39,9 +39,11 @@ class Settings(BaseSettings):
         description="work in flight: `sqlite:///file.db` or `postgresql://user:password@host/name`",
     )
     host: str = Field(default="127.0.0.1", description="the address that `serve` listens on")
-    port: int = Field(default=9090, ge=0, le=65535, description="the port that `serve` listens on")
+    port: int = Field(default=9090, ge=1, le=65535, description="the port that `serve` listens on")
     public_url: str = Field(
-        default="", description="what Label Studio calls; by default `http://HOST:PORT`", validate_default=False
+        default="",
+        description="what Label Studio calls; by default `http://HOST:PORT`",
+        validate_default=False,
     )
     patches: int = Field(default=5, description=f"patches per ROI, 1 to {MAX_PATCHES}")
     min_size: int = Field(default=100, description="smallest side of a patch, in pixels")
@@ -79,9 +81,7 @@ class Settings(BaseSettings):
     @property
     def rules(self) -> Rules:
         """The rules where neither the ROI nor the labeling configuration says otherwise."""
-        return Rules(
-            patches=self.patches, min_size=self.min_size, max_size=self.max_size, margin=self.margin
-        )
+        return Rules(patches=self.patches, min_size=self.min_size, max_size=self.max_size, margin=self.margin)
 
     @property
     def service_url(self) -> str:
@@ -92,7 +92,8 @@ class Settings(BaseSettings):
 def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
     """Settings from the environment and `.env` (the environment wins).
 
-    Raises `SettingsError` naming every missing, wrong and unknown `NEGATIVES_…` variable at once, never a value of a secret.
+    Raises `SettingsError` naming every missing, wrong and unknown `NEGATIVES_…` variable at once, never a value of a
+    secret.
     """
     environment = os.environ if environment is None else environment
     complaints = _unknown(environment)
@@ -125,9 +126,7 @@ def _unknown(environment: Mapping[str, str]) -> list[str]:
     if Path(".env").is_file():
         lines = Path(".env").read_text(encoding="utf-8").splitlines()
         names += [
-            name
-            for line in lines
-            if (name := line.split("=", 1)[0].removeprefix("export ").strip()).startswith(PREFIX)
+            name for line in lines if (name := line.split("=", 1)[0].removeprefix("export ").strip()).startswith(PREFIX)
         ]
     return [
         f"{name}: there is no such setting"

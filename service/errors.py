@@ -16,8 +16,8 @@ NegativesError                     exit code  HTTP  again?
 └── ExportError                        1       409          a dataset can't be written to
 ```
 
-Each class knows two facts that the edges ask for: its HTTP status and whether trying again can help. A message says what
-happened, to which id, and what to do; never a payload, a token or a URL's query.
+Each class knows two facts that the edges ask for: its HTTP status and whether trying again can help. A message says
+what happened, to which id, and what to do; never a payload, a token or a URL's query.
 """
 
 from typing import ClassVar

@@ -6,7 +6,17 @@ from hashlib import sha256
 
 from service import __version__
 from service.domain.geometry import Box
-from service.domain.model import Patch, Proposal, Provenance, Roi, RoiOutcome, Rules, Shortfall, Task, patch_id
+from service.domain.model import (
+    Patch,
+    Proposal,
+    Provenance,
+    Roi,
+    RoiOutcome,
+    Rules,
+    Shortfall,
+    Task,
+    patch_id,
+)
 from service.domain.rules import resolve_rules
 from service.errors import InvalidRules
 from service.sampling import sample
@@ -15,8 +25,8 @@ from service.sampling import sample
 def work_out_proposal(task: Task, labeling_defaults: Mapping[str, float], settings: Rules) -> Proposal:
     """The patches that should be on offer for this task now.
 
-    Standing patches of the ROI's round that are still valid stay; only what is missing is drawn, clear of those and of every
-    patch that somebody accepted. A task without ROIs gets an empty proposal.
+    Standing patches of the ROI's round that are still valid stay; only what is missing is drawn, clear of those and
+    of every patch that somebody accepted. A task without ROIs gets an empty proposal.
     """
     width, height = task.size or (1, 1)
     orders: list[_Order] = []
@@ -46,9 +56,7 @@ class _Order:
     refusal: str | None = None
 
 
-def _order(
-    task: Task, roi: Roi, labeling_defaults: Mapping[str, float], settings: Rules, claimed: set[str]
-) -> _Order:
+def _order(task: Task, roi: Roi, labeling_defaults: Mapping[str, float], settings: Rules, claimed: set[str]) -> _Order:
     if task.refusal is not None:
         return _Order(roi, refusal=task.refusal)
     try:

@@ -1,8 +1,9 @@
 """From what people submitted to one decision per patch. Pure.
 
-A reviewer accepts what their annotation holds and rejects what they were shown and took out; of what they were not shown they
-say nothing. Verdicts are matched by region id alone. Each person's latest word on a patch counts; any rejection wins, and
-`min_approvals` people must have accepted. An accepted patch is proved again where the reviewer left it.
+A reviewer accepts what their annotation holds and rejects what they were shown and took out; of what they were not
+shown they say nothing. Verdicts are matched by region id alone. Each person's latest word on a patch counts; any
+rejection wins, and `min_approvals` people must have accepted. An accepted patch is proved again where the reviewer
+left it.
 """
 
 from service.domain.geometry import Box

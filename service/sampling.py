@@ -1,8 +1,8 @@
 """Placing patches in an ROI. Pure: chance is the seed.
 
 Each patch is drawn uniformly: width and height from the sizes allowed, then a corner from the ROI; what leaves the ROI,
-touches an exclusion or crowds another patch is drawn again. When a large first patch jams a small ROI, the whole is begun
-again with a lower cap on the size (× 0.7), down to the smallest size.
+touches an exclusion or crowds another patch is drawn again. When a large first patch jams a small ROI, the whole is
+begun again with a lower cap on the size (× 0.7), down to the smallest size.
 """
 
 from dataclasses import dataclass
@@ -29,9 +29,9 @@ class Sampling:
 def sample(scene: Scene, roi: Roi, rules: Rules, seed: int, standing: tuple[Box, ...] = ()) -> Sampling:
     """Place up to `rules.patches` patches in the ROI.
 
-    Each lies wholly in the ROI and in the image, is of a permitted size, stays `rules.margin` pixels clear of every exclusion,
-    and shares less than `rules.max_overlap` of the smaller one's area with any other, `standing` ones included. The same
-    arguments give the same boxes on every machine.
+    Each lies wholly in the ROI and in the image, is of a permitted size, stays `rules.margin` pixels clear of every
+    exclusion, and shares less than `rules.max_overlap` of the smaller one's area with any other, `standing` ones
+    included. The same arguments give the same boxes on every machine.
     """
     ground = _Ground(scene, roi, rules)
     room = roi.box
@@ -65,7 +65,10 @@ def sample(scene: Scene, roi: Roi, rules: Rules, seed: int, standing: tuple[Box,
 def _reason(rules: Rules, best: tuple[Box, ...], standing: tuple[Box, ...], found_free: bool) -> str:
     smallest = f"{rules.min_size} × {rules.min_size} px"
     if not found_free:
-        return f"labelled objects leave no room for a patch of {smallest} in this ROI that {TRIES_PER_PATCH} tries a patch could find; draw it elsewhere or lower min_size"
+        return (
+            f"labelled objects leave no room for a patch of {smallest} in this ROI (as far as {TRIES_PER_PATCH} tries "
+            "a patch can tell); draw it elsewhere or lower min_size"
+        )
     others = "the patches there" if best or standing else "each other"
     return (
         f"no further patch of {smallest} or more was found that stays clear of objects and overlaps {others} by less "
@@ -114,6 +117,4 @@ class _Ground:
         if not self.frame.holds(box) or not self.roi.outline.holds(box):
             return False
         left, top, right, bottom = self.exclusions.T
-        return not bool(
-            np.any((box.left < right) & (left < box.right) & (box.top < bottom) & (top < box.bottom))
-        )
+        return not bool(np.any((box.left < right) & (left < box.right) & (box.top < bottom) & (top < box.bottom)))

@@ -1,7 +1,7 @@
 """Boxes and outlines in source-image pixels.
 
-The frame is the image as Label Studio shows it: EXIF orientation applied, x to the right, y down. Boxes are integers and
-half-open; outlines are floats, because they come from percents.
+The frame is the image as Label Studio shows it: EXIF orientation applied, x to the right, y down. Boxes are integers
+and half-open; outlines are floats, because they come from percents.
 """
 
 from dataclasses import dataclass
@@ -108,7 +108,9 @@ class Outline:
 
     @classmethod
     def rectangle(cls, x: float, y: float, width: float, height: float, rotation: float = 0.0) -> "Outline":
-        """A rectangle in pixels, turned clockwise by `rotation` degrees about its top-left corner (as Label Studio does)."""
+        """A rectangle in pixels, turned clockwise by `rotation` degrees about its top-left corner (as Label Studio
+        does).
+        """
         if not (width > 0 and height > 0):
             raise ValueError(f"empty rectangle: {width} × {height} px")
         c, s = cos(radians(rotation)), sin(radians(rotation))

@@ -21,8 +21,9 @@ MODEL_VERSION = "negatives"
 class Rules:
     """What to draw in one ROI.
 
-    `patches` 1–20; sizes in pixels, `1 ≤ min_size ≤ max_size`; two patches share less than `max_overlap` (a share, 0–1) of
-    the smaller one's area; `margin` pixels are kept free around every object; `round` 1, 2, … asks for other patches.
+    `patches` 1–20; sizes in pixels, `1 ≤ min_size ≤ max_size`; two patches share less than `max_overlap` (a share,
+    0–1) of the smaller one's area; `margin` pixels are kept free around every object; `round` 1, 2, … asks for other
+    patches.
 
     Raises `InvalidRules` with a sentence for the person who set the value: nothing is clamped in silence.
     """
@@ -53,9 +54,7 @@ class Rules:
 
     def permits(self, box: Box) -> bool:
         """Whether a patch of this size may be drawn."""
-        return (
-            self.min_size <= box.width <= self.max_size and self.min_size <= box.height <= self.max_size
-        )
+        return self.min_size <= box.width <= self.max_size and self.min_size <= box.height <= self.max_size
 
     def crowds(self, box: Box, other: Box) -> bool:
         """Whether the two overlap too much: not strictly below the share of the smaller one's area."""
@@ -70,7 +69,8 @@ RULE_FIELDS = ("patches", "min_size", "max_size", "round")
 class Roi:
     """A region that a person drew to say "sample here".
 
-    `fields` holds what the ROI's own number fields say, unchecked: a wrong value must be refused where the person sees it.
+    `fields` holds what the ROI's own number fields say, unchecked: a wrong value must be refused where the person
+    sees it.
     """
 
     region_id: str

@@ -1,8 +1,9 @@
 """Brush regions: Label Studio's run-length encoding, read as far as needed. Pure.
 
-The encoding is the one of thi.ng/rle-pack (https://docs.thi.ng/umbrella/rle-pack/): a bit stream of 32 bits element count,
-5 bits word size − 1, four times 4 bits run-length size − 1, then runs: 1 bit "repeats", 2 bits which run-length size, the
-length − 1, and one word (repeats) or as many words as the length says. Label Studio packs the RGBA bytes of the canvas.
+The encoding is the one of thi.ng/rle-pack (https://docs.thi.ng/umbrella/rle-pack/): a bit stream of 32 bits element
+count, 5 bits word size − 1, four times 4 bits run-length size − 1, then runs: 1 bit "repeats", 2 bits which
+run-length size, the length − 1, and one word (repeats) or as many words as the length says. Label Studio packs the
+RGBA bytes of the canvas.
 """
 
 from collections.abc import Sequence

@@ -21,8 +21,8 @@ PATCH_LABEL = "Negative patch"
 class Labeling:
     """What a labeling configuration says to us.
 
-    `image` is the Image tag's name, `data_key` the key of the task's data that it shows, `defaults` the `defaultValue` of
-    our number fields. `missing` lists our controls that aren't there: empty in a connected project.
+    `image` is the Image tag's name, `data_key` the key of the task's data that it shows, `defaults` the
+    `defaultValue` of our number fields. `missing` lists our controls that aren't there: empty in a connected project.
     """
 
     image: str
@@ -34,7 +34,8 @@ class Labeling:
 def read_labeling(xml: str) -> Labeling:
     """Read a labeling configuration.
 
-    Raises `PayloadError` when it is no XML or shows no image, `SetupError` when a name of ours is taken by another control.
+    Raises `PayloadError` when it is no XML or shows no image, `SetupError` when a name of ours is taken by another
+    control.
     """
     root = _parsed(xml)
     images = [tag for tag in root.iter() if tag.tag in ("Image", "image")]

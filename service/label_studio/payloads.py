@@ -1,7 +1,7 @@
 """Label Studio's JSON ⇄ our values. Pure: past this module no dictionary of Label Studio's travels.
 
-Regions: https://labelstud.io/guide/task_format — `value` holds percents of `original_width` and `original_height` of the
-upright image; rotation is in degrees clockwise about the top-left corner.
+Regions: https://labelstud.io/guide/task_format — `value` holds percents of `original_width` and `original_height` of
+the upright image; rotation is in degrees clockwise about the top-left corner.
 """
 
 import json
@@ -36,15 +36,15 @@ Json = Mapping[str, Any]
 
 # Results that say something of a region or of the whole task, but draw nothing themselves.
 NOT_DRAWN = frozenset(
-    "choices textarea number rating datetime taxonomy pairwise ranker relation labels hypertextlabels".split()
+    ("choices", "textarea", "number", "rating", "datetime", "taxonomy", "pairwise", "ranker", "relation", "labels")
 )
 
 
 def read_task(payload: Json, labeling: Labeling) -> Task:
     """One task as `GET /api/tasks/{id}` or the task list with `fields=all` return it.
 
-    What can't be read in it becomes the task's `refusal`, a sentence that names the annotation; only a payload that is no
-    task at all raises `PayloadError`.
+    What can't be read in it becomes the task's `refusal`, a sentence that names the annotation; only a payload that
+    is no task at all raises `PayloadError`.
     """
     try:
         task_id, project_id = int(payload["id"]), _project_id(payload["project"])
@@ -100,9 +100,7 @@ class _RegionReader:
         self.exclusions: list[Box] = []
         self.reviews: list[Review] = []
 
-    def read(
-        self, annotation: Json, standing: tuple[StandingPrediction, ...], predictions: Iterable[Json]
-    ) -> None:
+    def read(self, annotation: Json, standing: tuple[StandingPrediction, ...], predictions: Iterable[Json]) -> None:
         """Read one submitted annotation; later ones win where two people drew the same ROI."""
         held: list[Patch] = []
         shown: set[str] | None = None
@@ -148,8 +146,8 @@ def _shown_otherwise(
 ) -> set[str]:
     """What a reviewer was shown when their annotation has lost the ROI that lists it.
 
-    Label Studio's snapshot of the prediction, else the standing prediction, if the annotation was made from it and it has not
-    changed since: a patch that was added later was not rejected by them.
+    Label Studio's snapshot of the prediction, else the standing prediction, if the annotation was made from it and it
+    has not changed since: a patch that was added later was not rejected by them.
     """
     snapshot = annotation.get("prediction") or {}
     if snapshot.get("model_version") == MODEL_VERSION:
@@ -261,9 +259,7 @@ def _extent(result: Json, size: tuple[int, int]) -> Box | None:
     points = value.get("points") or value.get("vertices")
     if points:
         xs, ys = zip(*(_point(point) for point in points), strict=True)
-        return outward(
-            min(xs) * width / 100, min(ys) * height / 100, max(xs) * width / 100, max(ys) * height / 100
-        )
+        return outward(min(xs) * width / 100, min(ys) * height / 100, max(xs) * width / 100, max(ys) * height / 100)
     if str(result.get("type", "")).startswith("keypoint"):
         # A keypoint's width is its diameter in percent of the image's width.
         x, y, radius = value["x"] * width / 100, value["y"] * height / 100, value["width"] * width / 200
@@ -315,8 +311,8 @@ def _provenance(result: Json) -> Provenance | None:
 def write_prediction(proposal: Proposal, labeling: Labeling) -> dict[str, Any]:
     """The proposal as Label Studio stores it: `{task, model_version, result}`.
 
-    Each ROI comes first, under an id of its own, and lists in its meta the ids of the patches shown with it: a copy of the
-    prediction is a complete annotation that says what its reviewer was shown.
+    Each ROI comes first, under an id of its own, and lists in its meta the ids of the patches shown with it: a copy
+    of the prediction is a complete annotation that says what its reviewer was shown.
     """
     results: list[dict[str, Any]] = []
     for outcome in proposal.outcomes:
@@ -422,4 +418,3 @@ def _user_id(value: Any) -> int | None:
     if isinstance(value, Mapping):
         value = value.get("id")
     return None if value is None else int(value)
-

@@ -1,0 +1,331 @@
+"""The command `negatives`.
+
+Exit codes: 0 done; 1 failed; 2 wrong arguments or settings; 3 done, but something needs a person (the output says
+what).
+"""
+
+import json
+import logging
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import click
+
+from service import __version__
+from service.config import Settings, read_settings
+from service.domain.model import State
+from service.errors import NegativesError
+
+if TYPE_CHECKING:
+    from service.domain.work import ProposeWork
+    from service.jobs import JobQueue
+    from service.label_studio.client import LabelStudioClient
+
+NEEDS_A_PERSON = 3
+
+
+class _Command(click.Command):
+    """Shows the example under a command's help as it was written."""
+
+    def format_epilog(
+        self,
+        ctx: click.Context,  # noqa: ARG002
+        formatter: click.HelpFormatter,
+    ) -> None:
+        """Write the epilog line by line."""
+        if self.epilog:
+            with formatter.section("Example"):
+                formatter.write("\n".join(f"  {line}" for line in self.epilog.splitlines()) + "\n")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="negatives")
+def negatives() -> None:
+    """Background patches for object detectors: proposed, approved and exported from Label Studio.
+
+    Settings come from the environment and .env (the README has the table). Exit codes: 0 done, 1 failed, 2 wrong
+    arguments or settings, 3 done but something needs a person.
+    """
+
+
+def main() -> None:
+    """Run the command; what we raise on purpose becomes one sentence and its exit code."""
+    try:
+        negatives.main(standalone_mode=False)
+    except NegativesError as error:
+        click.echo(f"negatives: {error}", err=True)
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("negatives: stopped", err=True)
+        sys.exit(130)
+    except click.exceptions.Exit as done:
+        sys.exit(done.exit_code)
+
+
+project_option = click.option(
+    "--project", "-p", "project_id", type=int, required=True, help="Label Studio's project id."
+)
+
+
+@negatives.command(cls=_Command, epilog="negatives setup --project 7")
+@project_option
+def setup(project_id: int) -> None:
+    """Connect a Label Studio project: controls, webhook, and a check both ways. Run again it changes nothing."""
+    import httpx
+
+    from service.jobs import JobQueue
+    from service.label_studio.setup import Step, set_up
+    from service.serving import webhook_url
+
+    def tell(step: Step) -> None:
+        click.echo(f"{step.outcome:>8}  {step.text}")
+
+    settings = _settings()
+    with (
+        JobQueue(settings.database_url) as queue,
+        closing(_studio(settings)) as studio,
+        httpx.Client(timeout=5) as service,
+    ):
+        well = set_up(
+            project_id,
+            studio=studio,
+            rules=settings.rules,
+            webhook_url=webhook_url(settings),
+            secret=settings.webhook_secret.get_secret_value(),
+            service=service,
+            looks_asked_for=queue.looks_asked_for,
+            tell=tell,
+        )
+    if not well:
+        sys.exit(NEEDS_A_PERSON)
+
+
+@negatives.command(cls=_Command, epilog="negatives serve\nnegatives serve --role worker")
+@click.option(
+    "--role",
+    type=click.Choice(["web", "worker", "all"]),
+    default="all",
+    show_default=True,
+    help="web answers webhooks, worker runs the jobs, all does both.",
+)
+def serve(role: str) -> None:
+    """Answer Label Studio's webhooks and run the jobs, until stopped."""
+    from service import serving
+
+    serving.serve(_settings(), role)  # type: ignore[arg-type]
+
+
+@negatives.command(
+    cls=_Command, epilog="negatives propose --project 7\nnegatives propose --project 7 --task 12 --task 15"
+)
+@project_option
+@click.option("--task", "task_ids", type=int, multiple=True, help="Only this task; may be given again.")
+def propose(project_id: int, task_ids: Sequence[int]) -> None:
+    """Work out the proposals of a whole project, or of named tasks, and publish what differs.
+
+    The running worker does the work; this command waits and shows how far it is. Interrupt it and the work goes on.
+    """
+    from service.domain.work import ProposeWork
+    from service.jobs import JobQueue
+    from service.workflow import CHUNK, connected
+
+    settings = _settings()
+    with JobQueue(settings.database_url) as queue, closing(_studio(settings)) as studio:
+        connected(project_id, studio)
+        ids = list(task_ids) or [change.task_id for change in studio.changed_since(project_id, None)]
+        mark = f"command:{uuid4()}"
+        work = [
+            ProposeWork(project_id, tuple(ids[start : start + CHUNK]), mark, urgent=bool(task_ids))
+            for start in range(0, len(ids), CHUNK)
+        ]
+        code = _wait_for(queue, work)
+    sys.exit(code)
+
+
+def _wait_for(queue: "JobQueue", work: Sequence["ProposeWork"]) -> int:
+    """Put work in, wait for its end with a progress bar, tell what came of it."""
+    waiting = {queue.put(item): len(item.task_ids) for item in work}
+    totals = {"tasks": 0, "created": 0, "changed": 0, "patches": 0}
+    explanations: dict[int, Sequence[str]] = {}
+    failures: list[str] = []
+    started, hinted = time.monotonic(), False
+    with click.progressbar(length=sum(waiting.values()), label="proposing", file=sys.stderr) as bar:
+        while waiting:
+            for job_id, outcome in queue.finished(list(waiting)).items():
+                bar.update(waiting.pop(job_id))
+                if isinstance(outcome, NegativesError):
+                    failures.append(str(outcome))
+                    continue
+                for name in totals:
+                    totals[name] += outcome[name]
+                explanations |= outcome["explanations"]
+            if waiting and not hinted and time.monotonic() - started > 10 and not queue.counts().running:
+                hinted = True
+                click.echo("\nno worker has taken this up yet: is `negatives serve` running?", err=True)
+            time.sleep(0.1)
+    click.echo(
+        f"{totals['tasks']} tasks: {totals['created']} proposals created, {totals['changed']} changed, "
+        f"{totals['patches']} patches on offer"
+    )
+    for task_id, texts in sorted(explanations.items()):
+        for text in texts:
+            click.echo(f"  task {task_id}: {text}")
+    for failure in dict.fromkeys(failures):
+        click.echo(f"  failed: {failure}", err=True)
+    return 1 if failures else NEEDS_A_PERSON if explanations else 0
+
+
+@negatives.command(
+    cls=_Command,
+    epilog="negatives export --project 7 --into ~/datasets/cells/data.yaml\nnegatives export --project 7 --into ./out",
+)
+@project_option
+@click.option(
+    "--into",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="A data.yaml (its train split gets the negatives), or a directory (they go into negative_samples/).",
+)
+def export(project_id: int, into: Path) -> None:
+    """Write the accepted patches as images with zero-byte labels. Only what is new is added; nothing is overwritten."""
+    from service import workflow
+    from service.label_studio.images import ImageLimits, ImageSource
+
+    settings = _settings()
+    with closing(_studio(settings)) as studio:
+        limits = ImageLimits(settings.max_image_bytes, settings.max_image_pixels)
+        bar = click.progressbar(length=1, label="exporting", file=sys.stderr)
+
+        def progress(done: int, total: int) -> None:
+            bar.length = total
+            bar.update(done - bar.pos)
+
+        with bar:
+            done = workflow.export(
+                project_id,
+                into,
+                studio=studio,
+                images=ImageSource(settings.label_studio_url, studio.http, limits),
+                min_approvals=settings.min_approvals,
+                margin=settings.margin,
+                object_name=settings.object_name,
+                now=lambda: datetime.now(UTC),
+                progress=progress,
+            )
+    click.echo(f"{done.written} negatives written, {done.there} were there already")
+    click.echo(f"  images   {done.layout.images}")
+    click.echo(f"  labels   {done.layout.labels}")
+    click.echo(f"  metadata {done.layout.metadata}")
+    for note in done.notes:
+        click.echo(f"  task {note.task_id}: {note.text}")
+    for failure in done.failures:
+        click.echo(f"  failed: task {failure.task_id}: {failure.text}", err=True)
+    if done.failures:
+        sys.exit(1)
+    if done.notes:
+        sys.exit(NEEDS_A_PERSON)
+
+
+@negatives.command(cls=_Command, epilog="negatives status\nnegatives status --project 7 --json")
+@click.option("--project", "-p", "project_id", type=int, help="One project; by default every connected one.")
+@click.option("--json", "as_json", is_flag=True, help="For scripts.")
+def status(project_id: int | None, as_json: bool) -> None:
+    """ROIs, patches, verdicts, work in flight, and what is wrong with it."""
+    from service import workflow
+    from service.jobs import JobQueue
+    from service.serving import webhook_url
+
+    settings = _settings()
+    with JobQueue(settings.database_url) as queue, closing(_studio(settings)) as studio:
+        url = webhook_url(settings)
+        projects = (
+            [project_id]
+            if project_id is not None
+            else sorted({hook.project for hook in studio.webhooks() if hook.url == url and hook.project is not None})
+        )
+        found = {
+            project: workflow.status(
+                project, studio=studio, min_approvals=settings.min_approvals, margin=settings.margin
+            )
+            for project in projects
+        }
+        jobs = queue.counts()
+    report: dict[str, Any] = {
+        "projects": {
+            project: {
+                "tasks": one.tasks,
+                "rois": one.rois,
+                **{state.value: one.states.get(state, 0) for state in State},
+                "notes": [{"task": note.task_id, "text": note.text} for note in one.notes],
+            }
+            for project, one in found.items()
+        },
+        "jobs": {
+            "waiting": jobs.waiting,
+            "running": jobs.running,
+            "failed": [
+                {
+                    "project": job.project_id,
+                    "tasks": list(job.task_ids),
+                    "at": job.at.isoformat(),
+                    "why": job.message,
+                }
+                for job in jobs.failed
+            ],
+            "last_look": jobs.look_failure or "ok",
+        },
+    }
+    if as_json:
+        click.echo(json.dumps(report, indent=2))
+    else:
+        _print_status(report)
+    if jobs.failed or jobs.look_failure or any(one.notes for one in found.values()):
+        sys.exit(NEEDS_A_PERSON)
+
+
+def _print_status(report: dict[str, Any]) -> None:
+    if not report["projects"]:
+        click.echo("no project is connected: run negatives setup --project P")
+    for project, one in report["projects"].items():
+        click.echo(
+            f"project {project}: {one['tasks']} tasks, {one['rois']} ROIs; patches: {one['accepted']} accepted, "
+            f"{one['rejected']} rejected, {one['pending']} pending, {one['stale']} stale"
+        )
+        for note in one["notes"]:
+            click.echo(f"  task {note['task']}: {note['text']}")
+    jobs = report["jobs"]
+    click.echo(f"jobs: {jobs['waiting']} waiting, {jobs['running']} running, {len(jobs['failed'])} failed")
+    for job in jobs["failed"]:
+        tasks = ", ".join(str(task) for task in job["tasks"][:5]) + (" …" if len(job["tasks"]) > 5 else "")
+        click.echo(f"  {job['at'][:19]} project {job['project']}, task {tasks}: {job['why']}")
+    if jobs["last_look"] != "ok":
+        click.echo(f"  the last look for changes failed: {jobs['last_look']}")
+
+
+def _settings() -> Settings:
+    settings = read_settings()
+    logging.basicConfig(
+        level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
+    )
+    for chatty in ("dbos", "httpx", "waitress.queue", "alembic"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+    return settings
+
+
+def _studio(settings: Settings) -> "LabelStudioClient":
+    from service.label_studio.client import LabelStudioClient
+
+    return LabelStudioClient(settings.label_studio_url, settings.label_studio_token.get_secret_value())
+
+
+if __name__ == "__main__":
+    main()

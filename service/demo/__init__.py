@@ -1,0 +1,1 @@
+"""The demo: a whole loop on one's own machine."""

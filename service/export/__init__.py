@@ -1,0 +1,1 @@
+"""From accepted patches to a dataset: read what is there, plan (pure), write."""

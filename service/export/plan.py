@@ -1,0 +1,179 @@
+"""Deciding which file each negative becomes. Pure: what is there comes in as values, what to write goes out as
+values.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import PurePath
+
+from service.domain.model import Decision, Patch, State, Task
+
+SMALLEST_SIDE = 10
+"""Pixels; trainers drop images with a shorter side (Ultralytics, `data/utils.py`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExportedSource:
+    """One metadata file that is there already: whose it is, and which region became which number.
+
+    `files` holds the names of those images that are really there.
+    """
+
+    stem: str
+    owner: tuple[int, int, str] | None
+    numbers: Mapping[str, int] = field(default_factory=dict)
+    present: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Existing:
+    """What the dataset holds: our metadata by stem, and the stems of all images and labels, both case-folded."""
+
+    sources: Mapping[str, ExportedSource] = field(default_factory=dict)
+    taken: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Negative:
+    """One accepted patch and the number that its file gets (or has)."""
+
+    number: int
+    decision: Decision
+    is_new: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SourcePlan:
+    """What one task's image contributes. `negatives` is in the order of their numbers, those that are there included."""
+
+    task: Task
+    source_name: str
+    stem: str
+    negatives: tuple[Negative, ...]
+
+    @property
+    def new(self) -> tuple[Negative, ...]:
+        """Those that have to be written."""
+        return tuple(negative for negative in self.negatives if negative.is_new)
+
+    def file_stem(self, negative: Negative) -> str:
+        """The name of its image and label, without extension."""
+        return negative_stem(self.stem, negative.number)
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Something that a person should know of one task's export."""
+
+    task_id: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All that an export will do, in the order of the tasks, and what it won't and why."""
+
+    sources: tuple[SourcePlan, ...]
+    notes: tuple[Note, ...] = ()
+
+    @property
+    def new(self) -> int:
+        """How many images will be written."""
+        return sum(len(source.new) for source in self.sources)
+
+    @property
+    def there(self) -> int:
+        """How many accepted patches are in the dataset already."""
+        return sum(len(source.negatives) - len(source.new) for source in self.sources)
+
+
+def owner_of(task: Task) -> tuple[int, int, str]:
+    """Whose a metadata file is: project, task and image reference."""
+    return task.project_id, task.id, task.image
+
+
+def negative_stem(stem: str, number: int) -> str:
+    """The guide's naming: `{stem}_neg_{k}`."""
+    return f"{stem}_neg_{number}"
+
+
+def plan_export(decided: Iterable[tuple[Task, str, tuple[Decision, ...]]], existing: Existing) -> Plan:
+    """Plan an export of (task, the source image's file name, its decisions).
+
+    Accepted patches get the first free number of their source image; what is there keeps its number. Nothing that
+    exists is ever planned over: a stem that another image or label has is passed by.
+    """
+    taken = set(existing.taken)
+    claimed = dict(existing.sources)
+    plans: list[SourcePlan] = []
+    notes: list[Note] = []
+    for task, name, decisions in decided:
+        accepted = []
+        for decision in decisions:
+            if decision.state is State.STALE:
+                notes.append(Note(task.id, f"accepted, but not exported: {decision.note} ({_place(decision.patch)})"))
+            elif decision.state is State.ACCEPTED and _too_small(decision.patch):
+                text = f"accepted, but smaller than {SMALLEST_SIDE} px, which trainers drop"
+                notes.append(Note(task.id, f"{text} ({_place(decision.patch)})"))
+            elif decision.state is State.ACCEPTED:
+                accepted.append(decision)
+        source = _claim(task, PurePath(name).stem or f"task{task.id}", claimed, create=bool(accepted))
+        if source is None:
+            continue
+        negatives = tuple(_numbered(source, accepted, taken))
+        notes += _withdrawn(task, source, negatives)
+        if negatives:
+            plans.append(SourcePlan(task, name, source.stem, negatives))
+    return Plan(tuple(plans), tuple(notes))
+
+
+def _claim(task: Task, stem: str, claimed: dict[str, ExportedSource], *, create: bool) -> ExportedSource | None:
+    """The metadata file of this task: its own from before, else the first name that nobody has."""
+    attempt, candidate = 1, stem
+    while (found := claimed.get(candidate.casefold())) is not None:
+        if found.owner == owner_of(task):
+            return found
+        attempt += 1
+        candidate = f"{stem}_task{task.id}" + (f"_{attempt - 1}" if attempt > 2 else "")
+    if not create:
+        return None
+    source = ExportedSource(candidate, owner_of(task))
+    claimed[candidate.casefold()] = source
+    return source
+
+
+def _numbered(source: ExportedSource, accepted: list[Decision], taken: set[str]) -> Iterable[Negative]:
+    negatives = []
+    number = 0
+    used = set(source.numbers.values())
+    for decision in accepted:
+        known = source.numbers.get(decision.patch.id)
+        if known is not None:
+            negatives.append(Negative(known, decision, is_new=known not in source.present))
+            continue
+        number += 1
+        while number in used or negative_stem(source.stem, number).casefold() in taken:
+            number += 1
+        taken.add(negative_stem(source.stem, number).casefold())
+        negatives.append(Negative(number, decision, is_new=True))
+    return sorted(negatives, key=lambda negative: negative.number)
+
+
+def _withdrawn(task: Task, source: ExportedSource, negatives: tuple[Negative, ...]) -> list[Note]:
+    still = {negative.decision.patch.id for negative in negatives}
+    return [
+        Note(
+            task.id,
+            f"{negative_stem(source.stem, number)} was exported before and is no longer accepted: remove it by hand",
+        )
+        for region, number in sorted(source.numbers.items(), key=lambda item: item[1])
+        if region not in still and number in source.present
+    ]
+
+
+def _too_small(patch: Patch) -> bool:
+    return min(patch.box.width, patch.box.height) < SMALLEST_SIDE
+
+
+def _place(patch: Patch) -> str:
+    return f"patch {patch.box.width} × {patch.box.height} px at ({patch.box.left}, {patch.box.top})"

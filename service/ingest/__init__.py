@@ -1,0 +1,1 @@
+"""How Label Studio's events come in: read (pure), then made durable."""

@@ -1,0 +1,82 @@
+"""A webhook's JSON → the work that it asks for. Pure.
+
+https://labelstud.io/guide/webhook_reference — an event is a hint: it names tasks that may have changed, and the
+worker reads the truth. Whether a person drew an ROI, labelled an object or gave a verdict makes no difference here.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from service.domain.work import ReconcileWork, Work
+from service.errors import PayloadError
+from service.workflow import work_for_changes
+
+TASKS_TOLD = frozenset(("ANNOTATION_CREATED", "ANNOTATIONS_CREATED", "ANNOTATION_UPDATED", "TASKS_CREATED"))
+"""Events that name the tasks that changed."""
+
+PROJECT_TOLD = frozenset(("ANNOTATIONS_DELETED", "PROJECT_UPDATED"))
+"""Events that name a project only: what changed in it has to be looked up."""
+
+OF_NO_INTEREST = frozenset(
+    (
+        "TASKS_DELETED",
+        "PROJECT_CREATED",
+        "PROJECT_DELETED",
+        "LABEL_LINK_CREATED",
+        "LABEL_LINK_UPDATED",
+        "LABEL_LINK_DELETED",
+    )
+)
+"""Events that can't change what should be proposed."""
+
+SUBSCRIBED = tuple(sorted(TASKS_TOLD | PROJECT_TOLD))
+"""What `negatives setup` asks Label Studio to send."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One delivery: its action, the work that it asks for, and, when it asks for none, why not."""
+
+    action: str
+    work: tuple[Work, ...] = ()
+    ignored: str | None = None
+
+
+def read_event(payload: object) -> Event:
+    """Read one delivery. Raises `PayloadError` for what Label Studio would not send; unknown actions are named, not
+    refused.
+    """
+    if not isinstance(payload, Mapping) or not isinstance(payload.get("action"), str):
+        raise PayloadError("this is no webhook of Label Studio's: a JSON object with an action was expected")
+    action: str = payload["action"]
+    if action in OF_NO_INTEREST:
+        return Event(action, ignored="it can't change a proposal")
+    if action not in TASKS_TOLD | PROJECT_TOLD:
+        return Event(action, ignored="this version doesn't know it")
+    if "project" not in payload:
+        return Event(action, (ReconcileWork(None),))  # sent without its payload
+    try:
+        project_id = int(payload["project"]["id"])
+        if action in PROJECT_TOLD:
+            return Event(action, (ReconcileWork(project_id),))
+        changes = [(int(task["id"]), _moment(task["updated_at"])) for task in _tasks(action, payload)]
+    except (KeyError, TypeError, ValueError) as error:
+        raise PayloadError(f"a webhook with the action {action} lacks what it should hold: {error!r}") from error
+    latest: dict[int, datetime] = {}
+    for task_id, at in changes:
+        latest[task_id] = max(at, latest.get(task_id, at))
+    return Event(action, tuple(work_for_changes(project_id, sorted(latest.items()), urgent=True)))
+
+
+def _tasks(action: str, payload: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    found = payload["tasks"] if action == "TASKS_CREATED" else payload["task"]
+    return found if isinstance(found, list) else [found]
+
+
+def _moment(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError("a time without a zone")
+    return moment

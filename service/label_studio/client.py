@@ -1,0 +1,326 @@
+"""Label Studio's HTTP API in our words: the only module that knows the SDK.
+
+https://api.labelstud.io — importing the SDK takes over a second, so import this module only where it is used.
+"""
+
+import json
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import httpx
+from label_studio_sdk import LabelStudio
+from label_studio_sdk.core.api_error import ApiError
+from label_studio_sdk.core.request_options import RequestOptions
+from pydantic import ValidationError
+
+from service.domain.model import MODEL_VERSION, Proposal, StandingPrediction, Task
+from service.errors import (
+    LabelStudioError,
+    LabelStudioUnavailable,
+    NotFound,
+    PayloadError,
+    PredictionsDropped,
+    Unauthorized,
+)
+from service.label_studio.auth import LabelStudioAuth
+from service.label_studio.labeling import Labeling, read_labeling
+from service.label_studio.payloads import read_task, write_prediction
+
+log = logging.getLogger(__name__)
+
+READ_PAGE = 100  # whole tasks a page: 1,000 a page takes twice as long a task
+LOOK_PAGE = 1000  # ids only
+SECOND_TRY_CAN_HELP = frozenset((408, 409, 425, 429))
+ONCE: RequestOptions = {"max_retries": 0}  # a write is retried by its job, which looks first whether it is still needed
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """A project as far as we use it."""
+
+    id: int
+    title: str
+    label_config: str
+
+
+@dataclass(frozen=True, slots=True)
+class Webhook:
+    """A webhook as Label Studio keeps it; `project` is None for one of the whole organization."""
+
+    id: int
+    project: int | None
+    url: str
+    is_active: bool
+    send_payload: bool
+    all_actions: bool
+    actions: tuple[str, ...]
+    headers: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A task that changed, and when."""
+
+    task_id: int
+    updated_at: datetime
+
+
+class LabelStudioClient:
+    """One Label Studio, one token.
+
+    All methods raise `LabelStudioUnavailable` when trying again can help, `Unauthorized`, `NotFound`, or another
+    `LabelStudioError` when it can't. Safe to share between threads.
+    """
+
+    def __init__(self, url: str, token: str, *, transport: httpx.BaseTransport | None = None) -> None:
+        self.url = url
+        self.http = httpx.Client(
+            auth=LabelStudioAuth(url, token),
+            timeout=httpx.Timeout(60, connect=5),
+            follow_redirects=True,
+            transport=transport or httpx.HTTPTransport(retries=1),
+        )
+        # Signing is LabelStudioAuth's business: the SDK would refresh by the clock only, and not for files.
+        self._sdk = LabelStudio(  # type: ignore[no-untyped-call]
+            base_url=url, api_key="signed-below", httpx_client=self.http
+        )
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self.http.close()
+
+    def whoami(self) -> str:
+        """The e-mail address of the token's owner."""
+        with _translated("who the token belongs to"):
+            return str(self._sdk.users.whoami().email)
+
+    def project(self, project_id: int) -> Project:
+        """One project."""
+        with _translated(f"project {project_id}"):
+            found = self._sdk.projects.get(project_id)
+            return Project(project_id, str(found.title), str(found.label_config))
+
+    def labeling(self, project_id: int) -> Labeling:
+        """What the project's labeling configuration says to us."""
+        return read_labeling(self.project(project_id).label_config)
+
+    def tasks(self, project_id: int, labeling: Labeling, task_ids: Sequence[int] | None = None) -> Iterator[Task]:
+        """The project's tasks with all annotations and predictions, or those of them that exist, by id.
+
+        A page of 100 is held at a time. A task that can't be read is logged and left out.
+        """
+        if task_ids is None:
+            yield from self._read_tasks(project_id, labeling, None)
+            return
+        if len(task_ids) == 1:
+            yield from self._read_task(task_ids[0], labeling)
+            return
+        for start in range(0, len(task_ids), READ_PAGE):
+            yield from self._read_tasks(project_id, labeling, task_ids[start : start + READ_PAGE])
+
+    def _read_task(self, task_id: int, labeling: Labeling) -> Iterator[Task]:
+        """One call of 40 ms where the list takes three times as long: an annotator is waiting for this one."""
+        try:
+            with _translated(f"task {task_id}"):
+                payload = self._sdk.tasks.get(str(task_id)).dict()
+        except NotFound:
+            return
+        yield read_task(payload, labeling)
+
+    def _read_tasks(self, project_id: int, labeling: Labeling, task_ids: Sequence[int] | None) -> Iterator[Task]:
+        query = None if task_ids is None else _filter("id", "in_list", "Number", list(task_ids))
+        for payload in self._task_pages(project_id, query, READ_PAGE, None):
+            try:
+                yield read_task(payload, labeling)
+            except PayloadError as error:
+                log.error("project %d: %s", project_id, error)
+
+    def changed_since(self, project_id: int, moment: datetime | None) -> list[Change]:
+        """Tasks with annotations or predictions that changed after the moment (None: all of them), oldest change
+        first.
+        """
+        query = None
+        if moment is not None:
+            query = _filter("updated_at", "greater", "Datetime", moment.isoformat().replace("+00:00", "Z"))
+        fields = "id,updated_at,total_annotations,total_predictions"
+        found = [
+            Change(int(item["id"]), _moment(item["updated_at"]))
+            for item in self._task_pages(project_id, query, LOOK_PAGE, fields)
+            if item.get("total_annotations") or item.get("total_predictions")
+        ]
+        return sorted(found, key=lambda change: (change.updated_at, change.task_id))
+
+    def _task_pages(
+        self, project_id: int, query: str | None, page_size: int, include: str | None
+    ) -> Iterator[dict[str, Any]]:
+        # Links must stay as they were stored: a presigned one would have run out by the time we use it.
+        with _translated(f"the tasks of project {project_id}"):
+            pages: Iterable[Any] = self._sdk.tasks.list(
+                project=project_id,
+                fields="all",
+                page_size=page_size,
+                query=query,
+                include=include,
+                resolve_uri=False,
+            )
+            for item in pages:
+                yield item.dict()
+
+    def publish(self, project_id: int, proposals: Sequence[Proposal], labeling: Labeling) -> None:
+        """Create predictions in bulk, one per proposal.
+
+        Raises `PredictionsDropped` naming the tasks for which Label Studio stored nothing: it drops what it dislikes
+        without a word and answers 201.
+        """
+        if not proposals:
+            return
+        request = [write_prediction(proposal, labeling) for proposal in proposals]
+        with _translated(f"publishing proposals to project {project_id}"):
+            answer = self._sdk.projects.import_predictions(project_id, request=request, request_options=ONCE)  # type: ignore[arg-type]
+        if answer.created == len(request):
+            return
+        ids = [proposal.task_id for proposal in proposals]
+        stored = {task.id for task in self.tasks(project_id, labeling, ids) if task.standing}
+        dropped = ", ".join(str(task_id) for task_id in ids if task_id not in stored)
+        raise PredictionsDropped(
+            f"Label Studio dropped the proposals for task {dropped} of project {project_id} without a word: does its "
+            f"labeling configuration still have our controls? Run: negatives setup --project {project_id}"
+        )
+
+    def replace(self, project_id: int, standing: StandingPrediction, proposal: Proposal, labeling: Labeling) -> None:
+        """Change a standing prediction in place: deleting it would strand a reviewer who has the task open."""
+        result = write_prediction(proposal, labeling)["result"]
+        with _translated(f"prediction {standing.id} of project {project_id}"):
+            self._sdk.predictions.update(standing.id, result=result, model_version=MODEL_VERSION, request_options=ONCE)
+
+    def change_label_config(self, project_id: int, xml: str) -> None:
+        """Check a labeling configuration against the project's annotations, then set it."""
+        with _translated(f"the labeling configuration of project {project_id}"):
+            self._sdk.projects.validate_label_config(project_id, label_config=xml)
+            self._sdk.projects.update(project_id, label_config=xml, request_options=ONCE)
+
+    def touch(self, project: Project) -> None:
+        """Set the project's title to what it is, so that Label Studio sends PROJECT_UPDATED to its webhooks."""
+        with _translated(f"project {project.id}"):
+            self._sdk.projects.update(project.id, title=project.title, request_options=ONCE)
+
+    def webhooks(self, project_id: int | None = None) -> list[Webhook]:
+        """The project's webhooks; without a project, all that the token may see."""
+        with _translated("the webhooks"):
+            found = self._sdk.webhooks.list(project=None if project_id is None else str(project_id))
+            return [_webhook(item.dict()) for item in found]
+
+    def create_webhook(self, project_id: int, url: str, actions: Sequence[str], headers: Mapping[str, str]) -> None:
+        """Register a webhook that sends its payload for these actions."""
+        with _translated(f"the webhook of project {project_id}"):
+            self._sdk.webhooks.create(
+                url=url,
+                project=project_id,
+                actions=list(actions),
+                headers=dict(headers),
+                send_for_all_actions=False,
+                send_payload=True,
+                is_active=True,
+                request_options=ONCE,
+            )
+
+    def update_webhook(self, webhook: Webhook, url: str, actions: Sequence[str], headers: Mapping[str, str]) -> None:
+        """Set a webhook to these actions and headers, switched on."""
+        with _translated(f"webhook {webhook.id}"):
+            self._sdk.webhooks.update(
+                webhook.id,
+                url=url,
+                actions=list(actions),
+                headers=dict(headers),
+                send_for_all_actions=False,
+                send_payload=True,
+                is_active=True,
+                request_options=ONCE,
+            )
+
+
+def _webhook(item: Mapping[str, Any]) -> Webhook:
+    return Webhook(
+        id=int(item["id"]),
+        project=item.get("project"),
+        url=str(item["url"]),
+        is_active=bool(item.get("is_active")),
+        send_payload=bool(item.get("send_payload")),
+        all_actions=bool(item.get("send_for_all_actions")),
+        actions=tuple(str(action) for action in item.get("actions") or ()),
+        headers=item.get("headers") or {},
+    )
+
+
+def _filter(column: str, operator: str, kind: str, value: object) -> str:
+    return json.dumps(
+        {
+            "filters": {
+                "conjunction": "and",
+                "items": [{"filter": f"filter:tasks:{column}", "operator": operator, "type": kind, "value": value}],
+            },
+            "ordering": ["tasks:id"],
+        }
+    )
+
+
+def _moment(value: Any) -> datetime:
+    return value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
+
+
+@contextmanager
+def _translated(what: str) -> Iterator[None]:
+    """What the SDK and the network raise, as our errors: without headers, bodies or tokens in the message."""
+    try:
+        yield
+    except ApiError as error:
+        raise _refused(what, error.status_code or 0, error.body) from error
+    except httpx.HTTPStatusError as error:
+        raise _refused(what, error.response.status_code, error.response.text) from error
+    except httpx.TransportError as error:
+        raise LabelStudioUnavailable(
+            f"Label Studio can't be reached for {what} ({type(error).__name__}): is it running, and is "
+            "NEGATIVES_LABEL_STUDIO_URL right?"
+        ) from error
+    except (ValidationError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise LabelStudioUnavailable(
+            f"Label Studio answered nonsense for {what} ({type(error).__name__}): is that really Label Studio, or a "
+            "proxy's page?"
+        ) from error
+
+
+def _refused(what: str, status: int, body: Any) -> LabelStudioError:
+    detail = _detail(body)
+    if status == httpx.codes.UNAUTHORIZED:
+        return Unauthorized(
+            f"Label Studio doesn't accept the token for {what}: check NEGATIVES_LABEL_STUDIO_TOKEN "
+            "(legacy tokens may be switched off in your organization; a personal access token works too)"
+        )
+    if status == httpx.codes.NOT_FOUND:
+        return NotFound(f"Label Studio has no {what}, or this token may not see it")
+    if status >= 500 or status == 0 or status in SECOND_TRY_CAN_HELP:
+        return LabelStudioUnavailable(f"Label Studio failed with {status} for {what}: {detail}")
+    return LabelStudioError(f"Label Studio refused {what} with {status}: {detail}")
+
+
+def _detail(body: Any) -> str:
+    """Label Studio's own sentence, cut short; a payload has no place in a message."""
+    if isinstance(body, str):
+        try:
+            body = json.loads(body)
+        except ValueError:
+            return "no reason given"
+    if isinstance(body, Mapping):
+        errors = body.get("validation_errors")
+        if isinstance(errors, Mapping) and errors:
+            texts: Iterable[Any] = errors.values()
+            return "; ".join(str(text[0] if isinstance(text, list) and text else text) for text in texts)[:500]
+        if body.get("detail"):
+            return str(body["detail"])[:500]
+        if isinstance(body.get("url"), list):
+            return str(body["url"][0])[:500]
+    return "no reason given"

@@ -1,0 +1,143 @@
+"""Fetching a task's source image and opening it upright.
+
+A task names its image as `/data/upload/…`, `/data/local-files/?d=…`, `http(s)://…`, or a cloud link (`s3://`, `gs://`,
+`azure-blob://`), which Label Studio turns into a link that works for a while.
+"""
+
+import io
+from base64 import urlsafe_b64encode
+from dataclasses import dataclass
+from urllib.parse import unquote, urljoin, urlsplit
+
+import httpx
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from service.domain.model import Task
+from service.errors import ImageError, LabelStudioUnavailable
+
+CLOUD = frozenset(("s3", "gs", "azure-blob", "azure"))
+SIXTEEN_BIT = frozenset(("I", "I;16", "I;16L", "I;16B", "I;16N"))
+
+
+@dataclass(frozen=True, slots=True)
+class ImageLimits:
+    """What a source image may weigh in bytes, and how many pixels it may have."""
+
+    max_bytes: int
+    max_pixels: int
+
+
+class ImageSource:
+    """Source images of one Label Studio.
+
+    `http` signs what goes to Label Studio's own host and nothing else, see `LabelStudioAuth`.
+    """
+
+    def __init__(self, url: str, http: httpx.Client, limits: ImageLimits) -> None:
+        self._url = url
+        self._http = http
+        self._limits = limits
+
+    def open(self, task: Task) -> Image.Image:
+        """The task's image, upright, 8 bits a channel, grey or colour.
+
+        Raises `ImageError` when it can't be fetched, is over the limits, isn't an image, or isn't of the size that
+        its regions were drawn on; `LabelStudioUnavailable` when trying again can help.
+        """
+        data = self._fetch(self._address(task), f"the image of task {task.id}")
+        image = self._upright(data, task)
+        if task.size is not None and image.size != task.size:
+            drawn, found = (f"{width} × {height} px" for width, height in (task.size, image.size))
+            raise ImageError(
+                f"task {task.id}: its regions were drawn on {drawn}, but the image is {found}: was the image replaced? "
+                "Nothing was cut from it"
+            )
+        return image
+
+    def _address(self, task: Task) -> str:
+        scheme = urlsplit(task.image).scheme
+        if scheme in ("http", "https"):
+            return task.image
+        if scheme in CLOUD:
+            link = urlsafe_b64encode(task.image.encode()).decode()
+            return f"{self._url}/tasks/{task.id}/presign/?fileuri={link}"
+        if task.image.startswith("/"):
+            # A Label Studio under a path prefix writes its links with or without the prefix.
+            prefix = urlsplit(self._url).path
+            if prefix and not task.image.startswith(prefix + "/"):
+                return self._url + task.image
+            return urljoin(self._url, task.image)
+        raise ImageError(f"task {task.id}: its image can't be fetched from where its data says it is")
+
+    def _fetch(self, address: str, what: str) -> bytes:
+        too_large = f"{what} is larger than {self._limits.max_bytes:,} bytes (NEGATIVES_MAX_IMAGE_BYTES)"
+        try:
+            with self._http.stream("GET", address) as response:
+                if response.status_code >= 500 or response.status_code == httpx.codes.TOO_MANY_REQUESTS:
+                    raise LabelStudioUnavailable(f"{what} can't be fetched now: {response.status_code}")
+                if response.status_code != httpx.codes.OK:
+                    host = response.url.host
+                    raise ImageError(
+                        f"{what} can't be fetched: {host} answered {response.status_code}"
+                        + (": has the file been deleted?" if response.status_code == httpx.codes.NOT_FOUND else "")
+                    )
+                if int(response.headers.get("Content-Length") or 0) > self._limits.max_bytes:
+                    raise ImageError(too_large)
+                data = bytearray()
+                for chunk in response.iter_bytes():
+                    data += chunk
+                    if len(data) > self._limits.max_bytes:
+                        raise ImageError(too_large)
+                return bytes(data)
+        except httpx.TransportError as error:
+            raise LabelStudioUnavailable(f"{what} can't be fetched: {type(error).__name__}") from error
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+            raise ImageError(f"{what} can't be fetched: {type(error).__name__}") from error
+
+    def _upright(self, data: bytes, task: Task) -> Image.Image:
+        try:
+            image = Image.open(io.BytesIO(data))
+            if image.width * image.height > self._limits.max_pixels:
+                raise ImageError(
+                    f"the image of task {task.id} has {image.width} × {image.height} px, more than "
+                    f"{self._limits.max_pixels:,} in all (NEGATIVES_MAX_IMAGE_PIXELS)"
+                )
+            image.load()
+        except (
+            UnidentifiedImageError,
+            OSError,
+            SyntaxError,
+            ValueError,
+            Image.DecompressionBombError,
+        ) as error:
+            raise ImageError(f"the image of task {task.id} can't be read: {type(error).__name__}") from error
+        return _eight_bit(ImageOps.exif_transpose(image))
+
+
+def _eight_bit(image: Image.Image) -> Image.Image:
+    """Grey or colour with 8 bits a channel; 16 bits by the high byte, as Label Studio's screen shows them."""
+    if image.mode in SIXTEEN_BIT:
+        return Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).clip(0, 255).astype(np.uint8))
+    if image.mode in ("L", "RGB"):
+        return image
+    if image.mode in ("1", "LA"):
+        return image.convert("L")
+    return image.convert("RGB")
+
+
+def source_name(image: str) -> str:
+    """The file's own name, for people: without folders, query, and the eight digits that Label Studio puts before an
+    upload.
+
+    >>> source_name("/data/upload/7/1a2b3c4d-field 3.jpg")
+    'field 3.jpg'
+    """
+    parts = urlsplit(image)
+    path = parts.path
+    if path.endswith("/data/local-files/"):
+        path = next((value[2:] for value in parts.query.split("&") if value.startswith("d=")), path)
+    name = unquote(path).replace("\\", "/").rstrip("/").rsplit("/", 1)[-1]
+    prefix, dash, rest = name.partition("-")
+    uploaded = "/data/upload/" in image and dash and len(prefix) == 8 and set(prefix) <= set("0123456789abcdef")
+    return rest if uploaded and rest else name

@@ -1,0 +1,154 @@
+"""Connecting a project: our controls, the webhook, and a check both ways. Run again it changes nothing."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import httpx
+
+from service.domain.model import Rules
+from service.errors import LabelStudioError, SetupError
+from service.ingest.events import SUBSCRIBED
+from service.ingest.webhook import SECRET_HEADER
+from service.label_studio.client import LabelStudioClient, Webhook
+from service.label_studio.labeling import connect, read_labeling
+
+CURE = (
+    "Label Studio refuses private and loopback addresses for webhooks by default. On Label Studio's side set "
+    "SSRF_PROTECTION_ENABLED=false, or tighter: USE_DEFAULT_BANNED_SUBNETS=false and USER_ADDITIONAL_BANNED_SUBNETS "
+    "naming all networks but the one that this service is in (docker-compose.yml shows how); restart Label Studio, "
+    "then run setup again"
+)
+WAIT_SECONDS = 5.0
+
+
+class Outcome(StrEnum):
+    """How one step of the set-up ended."""
+
+    FINE = "ok"
+    CHANGED = "done"
+    TROUBLE = "trouble"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step, how it ended, and the sentence for the person who runs it."""
+
+    outcome: Outcome
+    text: str
+
+
+def set_up(
+    project_id: int,
+    *,
+    studio: LabelStudioClient,
+    rules: Rules,
+    webhook_url: str,
+    secret: str,
+    service: httpx.Client,
+    looks_asked_for: Callable[[int], frozenset[str]],
+    tell: Callable[[Step], None],
+) -> bool:
+    """Connect a project and check both ways, telling each step as it ends; True when all is well.
+
+    `service` calls this service as people on its machine do; `looks_asked_for` tells which events have come in. Raises
+    `SetupError` when the project can't be connected, `LabelStudioError` when Label Studio says no.
+    """
+    project = studio.project(project_id)
+    tell(
+        Step(
+            Outcome.FINE,
+            f"Label Studio answers, signed in as {studio.whoami()}; the project is {project.title!r}",
+        )
+    )
+    labeling = connect(project.label_config, rules)
+    if labeling == project.label_config:
+        tell(Step(Outcome.FINE, "the labeling configuration has our controls"))
+    else:
+        missing = ", ".join(read_labeling(project.label_config).missing)
+        studio.change_label_config(project_id, labeling)
+        tell(Step(Outcome.CHANGED, f"added to the labeling configuration: {missing}"))
+    tell(_register(project_id, studio, webhook_url, secret))
+    if (trouble := _trouble_from_here(service, webhook_url, secret)) is not None:
+        tell(Step(Outcome.TROUBLE, trouble))
+        return False
+    tell(Step(Outcome.FINE, f"the service answers at {webhook_url} and knows the secret"))
+    before = looks_asked_for(project_id)
+    studio.touch(project)
+    deadline = time.monotonic() + WAIT_SECONDS
+    while time.monotonic() < deadline:
+        if looks_asked_for(project_id) - before:
+            tell(Step(Outcome.FINE, "an event from Label Studio reached the service and became a durable job"))
+            return True
+        time.sleep(0.1)
+    tell(
+        Step(
+            Outcome.TROUBLE,
+            f"no event from Label Studio reached the service at {webhook_url}, though it answers from here. {CURE}. "
+            "If Label Studio runs in a container or on another machine, NEGATIVES_PUBLIC_URL must be an address that "
+            "works from there; and this command must see the service's database (NEGATIVES_DATABASE_URL)",
+        )
+    )
+    return False
+
+
+def _register(project_id: int, studio: LabelStudioClient, webhook_url: str, secret: str) -> Step:
+    headers = {SECRET_HEADER: secret}
+    ours = [hook for hook in studio.webhooks(project_id) if hook.project == project_id and _is_ours(hook, webhook_url)]
+    try:
+        if not ours:
+            studio.create_webhook(project_id, webhook_url, SUBSCRIBED, headers)
+            return Step(Outcome.CHANGED, f"registered the webhook {webhook_url}")
+        changed = False
+        for hook in ours:
+            if not _is_right(hook, webhook_url, headers):
+                studio.update_webhook(hook, webhook_url, SUBSCRIBED, headers)
+                changed = True
+    except LabelStudioError as error:
+        if "valid URL" in str(error):
+            raise SetupError(
+                f"Label Studio calls {webhook_url} no valid address: a host name needs a dot (negatives.internal, say); "
+                "change NEGATIVES_PUBLIC_URL"
+            ) from error
+        if "reserved network address" in str(error):
+            raise SetupError(f"Label Studio refuses the webhook address {webhook_url}. {CURE}") from error
+        raise
+    if changed:
+        return Step(Outcome.CHANGED, f"set the webhook right: {webhook_url}")
+    return Step(Outcome.FINE, f"the webhook {webhook_url} is registered and switched on")
+
+
+def _is_ours(hook: Webhook, webhook_url: str) -> bool:
+    """Also one that points to where the service was before."""
+    return hook.url == webhook_url or SECRET_HEADER in hook.headers
+
+
+def _is_right(hook: Webhook, webhook_url: str, headers: dict[str, str]) -> bool:
+    wanted: Sequence[str] = SUBSCRIBED
+    return (
+        hook.url == webhook_url
+        and hook.is_active
+        and hook.send_payload
+        and dict(hook.headers) == headers
+        and (hook.all_actions or set(hook.actions) == set(wanted))
+    )
+
+
+def _trouble_from_here(service: httpx.Client, webhook_url: str, secret: str) -> str | None:
+    """What is wrong with the service as seen from this machine; None when nothing is."""
+    try:
+        answer = service.post(webhook_url, json={"action": "LABEL_LINK_CREATED"}, headers={SECRET_HEADER: secret})
+    except httpx.TransportError:
+        return f"nothing answers at {webhook_url}: start the service (negatives serve), then run setup again"
+    if answer.status_code == httpx.codes.UNAUTHORIZED:
+        return (
+            f"the service at {webhook_url} runs with another NEGATIVES_WEBHOOK_SECRET: restart it with this "
+            "one, or set this one to its"
+        )
+    if answer.status_code != httpx.codes.OK or "ignored" not in answer.text:
+        return (
+            f"what answers at {webhook_url} is not this service (status {answer.status_code}): check "
+            "NEGATIVES_PUBLIC_URL and NEGATIVES_PORT"
+        )
+    return None

@@ -1,0 +1,266 @@
+"""The use cases, a paragraph each. What they need comes by keyword, named by role."""
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Protocol
+
+from PIL import Image
+
+from service.domain.model import Proposal, Rules, StandingPrediction, State, Task
+from service.domain.work import ProposeWork
+from service.errors import ImageError, LabelStudioError, NotFound, SetupError
+from service.export.plan import Note, plan_export
+from service.export.repository import Layout, locate, read_existing
+from service.export.yolo import sole_exporter, write_source
+from service.label_studio.images import source_name
+from service.label_studio.labeling import Labeling
+from service.label_studio.payloads import fingerprint, write_prediction
+from service.proposing import work_out_proposal
+from service.review import decide
+
+log = logging.getLogger(__name__)
+
+ONE_BY_ONE = 20
+CHUNK = 100
+"""Tasks in one job of many: a page of Label Studio's list, and a second's wait at most for the event behind it."""
+
+
+class Studio(Protocol):
+    """What the use cases ask of Label Studio."""
+
+    def labeling(self, project_id: int) -> Labeling:
+        """What the project's labeling configuration says to us."""
+
+    def tasks(self, project_id: int, labeling: Labeling, task_ids: Sequence[int] | None = None) -> Iterator[Task]:
+        """The project's tasks, or those of them that exist."""
+
+    def publish(self, project_id: int, proposals: Sequence[Proposal], labeling: Labeling) -> None:
+        """Create predictions in bulk."""
+
+    def replace(self, project_id: int, standing: StandingPrediction, proposal: Proposal, labeling: Labeling) -> None:
+        """Change a standing prediction in place."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proposed:
+    """What `propose` did: tasks read, proposals created and changed, and what people should know, task by task."""
+
+    tasks: int = 0
+    created: int = 0
+    changed: int = 0
+    patches: int = 0
+    explanations: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+
+
+def propose(project_id: int, task_ids: Sequence[int], *, studio: Studio, rules: Rules) -> Proposed:
+    """Make Label Studio hold the proposals that should stand for these tasks.
+
+    Reads the tasks, works out what should stand, publishes the difference. Run twice, out of order or after a crash,
+    it ends in the same state. Raises `SetupError` for a project that isn't connected.
+    """
+    labeling = connected(project_id, studio)
+    new: list[Proposal] = []
+    changed = tasks = patches = 0
+    explanations: dict[int, tuple[str, ...]] = {}
+    for task in studio.tasks(project_id, labeling, task_ids):
+        proposal = work_out_proposal(task, labeling.defaults, rules)
+        tasks, patches = tasks + 1, patches + len(proposal.patches)
+        if why := tuple(outcome.explanation for outcome in proposal.outcomes if outcome.explanation):
+            explanations[task.id] = why
+        if not task.standing:
+            new += [proposal] if proposal.outcomes else []
+            continue
+        wanted = fingerprint(write_prediction(proposal, labeling)["result"])
+        for standing in task.standing:
+            if standing.content != wanted:
+                studio.replace(project_id, standing, proposal, labeling)
+                changed += 1
+    studio.publish(project_id, new, labeling)
+    return Proposed(tasks, len(new), changed, patches, explanations)
+
+
+def connected(project_id: int, studio: Studio) -> Labeling:
+    """The labeling of a project that has our controls. Raises `SetupError` for one that hasn't."""
+    labeling = studio.labeling(project_id)
+    if labeling.missing:
+        raise SetupError(
+            f"project {project_id} lacks the controls {', '.join(labeling.missing)}: run negatives setup --project "
+            f"{project_id}"
+        )
+    return labeling
+
+
+class Hooked(Protocol):
+    """A webhook as far as reconciling asks."""
+
+    @property
+    def project(self) -> int | None:
+        """Its project; None for the whole organization's."""
+
+    @property
+    def url(self) -> str:
+        """What it calls."""
+
+
+class Changed(Protocol):
+    """A task that changed."""
+
+    @property
+    def task_id(self) -> int:
+        """Its id."""
+
+    @property
+    def updated_at(self) -> datetime:
+        """When, by Label Studio's clock."""
+
+
+class ChangedStudio(Protocol):
+    """What reconciling asks of Label Studio."""
+
+    def webhooks(self, project_id: int | None = None) -> Sequence[Hooked]:
+        """All webhooks that the token may see."""
+
+    def changed_since(self, project_id: int, moment: datetime | None) -> Sequence[Changed]:
+        """Tasks that changed after the moment, oldest change first."""
+
+
+LOOK_BACK = timedelta(seconds=60)
+"""A change may become visible a little after a later one did; looking again is free, as the same change is the same
+job.
+"""
+
+
+def reconcile(
+    project_id: int | None,
+    seen: Mapping[int, datetime],
+    *,
+    studio: ChangedStudio,
+    put: Callable[[ProposeWork], object],
+    webhook_url: str,
+) -> dict[int, datetime]:
+    """Put in jobs for all tasks that changed since the last look, in one project or in every connected one.
+
+    Returns up to when each project's changes are known now. A project that is gone is left out.
+    """
+    hooked = {hook.project for hook in studio.webhooks() if hook.url == webhook_url}
+    projects = [project_id] if project_id is not None else sorted(p for p in hooked if p is not None)
+    known: dict[int, datetime] = {}
+    for project in projects:
+        since = seen.get(project)
+        try:
+            changes = studio.changed_since(project, since and since - LOOK_BACK)
+        except NotFound as error:
+            log.warning("not reconciled: %s", error)
+            continue
+        for work in work_for_changes(project, [(change.task_id, change.updated_at) for change in changes]):
+            put(work)
+        moments = [change.updated_at for change in changes]
+        if moments or since:
+            known[project] = max([*moments, *([since] if since else [])])
+    return known
+
+
+def work_for_changes(
+    project_id: int, changes: Sequence[tuple[int, datetime]], *, urgent: bool = False
+) -> list[ProposeWork]:
+    """Few changes become a job each, the very job that their event would have made; many are put together."""
+    if len(changes) <= ONE_BY_ONE:
+        return [ProposeWork(project_id, (task,), mark_of(at), urgent) for task, at in changes]
+    return [
+        ProposeWork(project_id, tuple(task for task, _ in part), mark_of(max(at for _, at in part)), urgent)
+        for part in (changes[start : start + CHUNK] for start in range(0, len(changes), CHUNK))
+    ]
+
+
+def mark_of(moment: datetime) -> str:
+    """A moment as it stands in a job's id: one way of writing it, whoever heard of it."""
+    return moment.astimezone(UTC).isoformat()
+
+
+class Images(Protocol):
+    """Where source images come from."""
+
+    def open(self, task: Task) -> Image.Image:
+        """The task's image, upright."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What an export did: images written, those that were there, by what name, and what people should know."""
+
+    written: int
+    there: int
+    layout: Layout
+    notes: tuple[Note, ...] = ()
+    failures: tuple[Note, ...] = ()
+
+
+def export(
+    project_id: int,
+    into: Path,
+    *,
+    studio: Studio,
+    images: Images,
+    min_approvals: int,
+    margin: int,
+    object_name: str,
+    now: Callable[[], datetime],
+    progress: Callable[[int, int], None],
+) -> Exported:
+    """Bring the project's accepted patches into a dataset: plan what is new, then write it source by source.
+
+    A source image that can't be had is left out and told of; the others go on. `progress` is told (done, of how many)
+    images.
+    """
+    layout = locate(into)
+    labeling = connected(project_id, studio)
+    with sole_exporter(layout):
+        decided = (
+            (task, source_name(task.image), decide(task, min_approvals, margin))
+            for task in studio.tasks(project_id, labeling)
+        )
+        plan = plan_export(decided, read_existing(layout))
+        written, failures = 0, []
+        for source in plan.sources:
+            if not source.new:
+                continue
+            try:
+                image = images.open(source.task)
+                written += write_source(source, image, layout, object_name=object_name, at=now())
+            except (ImageError, LabelStudioError) as error:
+                failures.append(Note(source.task.id, str(error)))
+            progress(written, plan.new)
+    return Exported(written, plan.there, layout, plan.notes, tuple(failures))
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectStatus:
+    """Where a project stands: its counts, and for each task what people should know."""
+
+    tasks: int = 0
+    rois: int = 0
+    states: Mapping[State, int] = field(default_factory=dict)
+    notes: tuple[Note, ...] = ()
+
+
+def status(project_id: int, *, studio: Studio, min_approvals: int, margin: int) -> ProjectStatus:
+    """Count a project's ROIs and patches by where they stand, with the reasons for what is short, refused or stale."""
+    labeling = connected(project_id, studio)
+    tasks = rois = 0
+    states: Counter[State] = Counter()
+    notes: list[Note] = []
+    for task in studio.tasks(project_id, labeling):
+        tasks, rois = tasks + 1, rois + len(task.rois)
+        told = {text for standing in task.standing for text in standing.explanations}
+        notes += [Note(task.id, text) for text in sorted(told)]
+        if task.refusal is not None and task.refusal not in " ".join(told):
+            notes.append(Note(task.id, task.refusal))
+        for decision in decide(task, min_approvals, margin):
+            states[decision.state] += 1
+            if decision.state is State.STALE:
+                notes.append(Note(task.id, f"an accepted patch is stale: {decision.note}"))
+    return ProjectStatus(tasks, rois, dict(states), tuple(notes))
