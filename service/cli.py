@@ -311,6 +311,35 @@ def _print_status(report: dict[str, Any]) -> None:
         click.echo(f"  the last look for changes failed: {jobs['last_look']}")
 
 
+@negatives.command(cls=_Command, epilog="negatives demo --once\nnegatives demo --images photos/ --labels photos/xml/")
+@click.option(
+    "--label-studio",
+    type=click.Path(path_type=Path),
+    default=Path(".venv-label-studio/bin/label-studio"),
+    show_default=True,
+    help="The label-studio command of a virtual environment.",
+)
+@click.option(
+    "--directory",
+    type=click.Path(path_type=Path),
+    default=Path("demo-run"),
+    show_default=True,
+    help="What the run makes goes here; an earlier run's is cleared.",
+)
+@click.option("--images", type=click.Path(path_type=Path, exists=True, file_okay=False), help="Your own pictures.")
+@click.option(
+    "--labels",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Their Pascal VOC or YOLO labels; by default looked for beside the pictures.",
+)
+@click.option("--once", is_flag=True, help="End when done, instead of staying up for clicking.")
+def demo(label_studio: Path, directory: Path, images: Path | None, labels: Path | None, once: bool) -> None:
+    """The whole loop on your own machine, with a real Label Studio. Needs no settings and touches none."""
+    from service.demo.loop import run_demo
+
+    run_demo(label_studio=label_studio, directory=directory, images=images, labels=labels, once=once)
+
+
 def _settings() -> Settings:
     settings = read_settings()
     logging.basicConfig(

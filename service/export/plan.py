@@ -44,7 +44,7 @@ class Negative:
 
 @dataclass(frozen=True, slots=True)
 class SourcePlan:
-    """What one task's image contributes. `negatives` is in the order of their numbers, those that are there included."""
+    """What one task's image contributes. `negatives` is in the order of numbers, those that are there included."""
 
     task: Task
     source_name: str

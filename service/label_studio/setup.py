@@ -108,8 +108,8 @@ def _register(project_id: int, studio: LabelStudioClient, webhook_url: str, secr
     except LabelStudioError as error:
         if "valid URL" in str(error):
             raise SetupError(
-                f"Label Studio calls {webhook_url} no valid address: a host name needs a dot (negatives.internal, say); "
-                "change NEGATIVES_PUBLIC_URL"
+                f"Label Studio calls {webhook_url} no valid address: a host name needs a dot "
+                "(negatives.internal, say); change NEGATIVES_PUBLIC_URL"
             ) from error
         if "reserved network address" in str(error):
             raise SetupError(f"Label Studio refuses the webhook address {webhook_url}. {CURE}") from error
