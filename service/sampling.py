@@ -2,7 +2,8 @@
 
 Each patch is drawn uniformly: width and height from the sizes allowed, then a corner from the ROI; what leaves the ROI,
 touches an exclusion or crowds another patch is drawn again. When a large first patch jams a small ROI, the whole is
-begun again with a lower cap on the size (× 0.7), down to the smallest size.
+begun again with a lower cap on the size (× 0.7), down to the smallest size; the fullest of these fillings is filled up
+in the same way until nothing more is found.
 """
 
 from dataclasses import dataclass
@@ -14,7 +15,10 @@ from numpy.typing import NDArray
 from service.domain.geometry import Box
 from service.domain.model import Roi, Rules, Scene, Shortfall
 
-TRIES_PER_PATCH = 400
+TRIES = 2000
+"""The same however few patches are asked for: asking again for the missing ones meets the same candidates, so it finds
+nothing that was not found before.
+"""
 SHRINK = 0.7
 
 
@@ -45,35 +49,13 @@ def sample(scene: Scene, roi: Roi, rules: Rules, seed: int, standing: tuple[Box,
                 f"{rules.min_size} px; draw it larger or lower min_size",
             ),
         )
-    rng = Random(seed)
-    best: tuple[Box, ...] = ()
-    found_free = False
-    cap = rules.max_size
-    while True:
-        placed, free = ground.fill(rng, cap, standing)
-        found_free |= free
-        if len(placed) > len(best):
-            best = placed
-        if len(best) == rules.patches or cap == rules.min_size:
-            break
-        cap = max(rules.min_size, min(int(cap * SHRINK), max(room.width, room.height)))
-    if len(best) == rules.patches:
-        return Sampling(best)
-    return Sampling(best, Shortfall(rules.patches, len(best), _reason(rules, best, standing, found_free)))
-
-
-def _reason(rules: Rules, best: tuple[Box, ...], standing: tuple[Box, ...], found_free: bool) -> str:
-    smallest = f"{rules.min_size} × {rules.min_size} px"
-    if not found_free:
-        return (
-            f"labelled objects leave no room for a patch of {smallest} in this ROI (as far as {TRIES_PER_PATCH} tries "
-            "a patch can tell); draw it elsewhere or lower min_size"
-        )
-    others = "the patches there" if best or standing else "each other"
-    return (
-        f"no further patch of {smallest} or more was found that stays clear of objects and overlaps {others} by less "
-        f"than {rules.max_overlap:.0%}; draw the ROI larger, lower min_size or ask for fewer"
-    )
+    boxes: tuple[Box, ...] = ()
+    while len(boxes) < rules.patches:
+        more, found_free = ground.fullest(rules.patches - len(boxes), Random(seed), (*standing, *boxes))
+        if not more:
+            return Sampling(boxes, Shortfall(rules.patches, len(boxes), ground.reason(found_free)))
+        boxes += more
+    return Sampling(boxes)
 
 
 class _Ground:
@@ -88,23 +70,56 @@ class _Ground:
             [(box.left, box.top, box.right, box.bottom) for box in near], dtype=np.int64
         ).reshape(-1, 4)
 
-    def fill(self, rng: Random, cap: int, standing: tuple[Box, ...]) -> tuple[tuple[Box, ...], bool]:
+    def fullest(self, count: int, rng: Random, others: tuple[Box, ...]) -> tuple[tuple[Box, ...], bool]:
+        """The first filling that has `count` patches, else the fullest; and whether any try found a free place."""
+        best: tuple[Box, ...] = ()
+        found_free = False
+        cap = self.rules.max_size
+        while True:
+            placed, free = self._fill(count, rng, cap, others)
+            found_free |= free
+            if len(placed) > len(best):
+                best = placed
+            if len(best) == count or cap == self.rules.min_size:
+                return best, found_free
+            cap = max(self.rules.min_size, min(int(cap * SHRINK), max(self.roi.box.width, self.roi.box.height)))
+
+    def reason(self, found_free: bool) -> str:
+        """Why there is no further patch, and what to do."""
+        smallest = f"{self.rules.min_size} × {self.rules.min_size} px"
+        if found_free:
+            return (
+                f"no further patch of {smallest} or more was found that stays clear of objects and overlaps the "
+                f"patches there by less than {self.rules.max_overlap:.0%}; draw the ROI larger, lower min_size or ask "
+                "for fewer"
+            )
+        if not len(self.exclusions):
+            return (
+                f"no upright patch of {smallest} was found that lies wholly in this ROI and in the image; draw it "
+                "larger or less tilted, or lower min_size"
+            )
+        return (
+            f"labelled objects leave no room for a patch of {smallest} in this ROI (as far as {TRIES} tries can tell); "
+            "draw it elsewhere or lower min_size"
+        )
+
+    def _fill(self, count: int, rng: Random, cap: int, others: tuple[Box, ...]) -> tuple[tuple[Box, ...], bool]:
         """Patches no larger than `cap`, and whether any try at all was clear of ROI's edge and objects."""
         placed: list[Box] = []
         found_free = False
-        for _ in range(TRIES_PER_PATCH * self.rules.patches):
+        for _ in range(TRIES):
             box = self._draw(rng, cap)
-            if box is None or not self._is_free(box):
+            if not self._is_free(box):
                 continue
             found_free = True
-            if any(self.rules.crowds(box, other) for other in (*standing, *placed)):
+            if any(self.rules.crowds(box, other) for other in (*others, *placed)):
                 continue
             placed.append(box)
-            if len(placed) == self.rules.patches:
+            if len(placed) == count:
                 break
         return tuple(placed), found_free
 
-    def _draw(self, rng: Random, cap: int) -> Box | None:
+    def _draw(self, rng: Random, cap: int) -> Box:
         room = self.roi.box
         most_wide, most_high = min(cap, room.width), min(cap, room.height)
         width = rng.randint(self.rules.min_size, most_wide)

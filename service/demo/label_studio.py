@@ -9,7 +9,8 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -115,6 +116,17 @@ class LabelStudioProcess:
         return httpx.Client(
             base_url=self.url, headers={"Authorization": f"Token {self.token}"}, timeout=60, follow_redirects=True
         )
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Hold the process still: it accepts connections and answers nothing, as a very slow one would."""
+        if self._process is None:
+            raise ValueError("Label Studio isn't running")
+        os.killpg(self._process.pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.killpg(self._process.pid, signal.SIGCONT)
 
     def close(self) -> None:
         """Stop the process and those that it started."""

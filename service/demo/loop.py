@@ -78,7 +78,7 @@ def run_demo(*, label_studio: Path, directory: Path, images: Path | None, labels
         pictures = _step("Pictures", lambda: _pictures(images, labels, directory / "pictures"))
         objects = sum(len(picture.objects) for picture in pictures)
         _say(f"{len(pictures)} pictures with {objects} labelled objects")
-        data_yaml = _make_repository(pictures, directory / "yolo-repository")
+        data_yaml = make_repository(pictures, directory / "yolo-repository")
         _say(f"a small YOLO repository that was there before: {data_yaml}")
 
         studio = LabelStudioProcess(label_studio, directory / "label-studio")
@@ -189,7 +189,7 @@ def _roi(size: tuple[int, int], objects: Sequence[LabelledBox]) -> Box | None:
     )
 
 
-def _make_repository(pictures: Sequence[Picture], root: Path) -> Path:
+def make_repository(pictures: Sequence[Picture], root: Path) -> Path:
     """A YOLO repository as a team has one: two thirds train, one third val."""
     names = sorted({thing.name for picture in pictures for thing in picture.objects}) or ["Object"]
     for split in ("train", "val"):

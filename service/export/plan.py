@@ -105,6 +105,7 @@ def plan_export(decided: Iterable[tuple[Task, str, tuple[Decision, ...]]], exist
     """
     taken = set(existing.taken)
     claimed = dict(existing.sources)
+    own = {source.owner: source for source in existing.sources.values() if source.owner is not None}
     plans: list[SourcePlan] = []
     notes: list[Note] = []
     for task, name, decisions in decided:
@@ -117,7 +118,8 @@ def plan_export(decided: Iterable[tuple[Task, str, tuple[Decision, ...]]], exist
                 notes.append(Note(task.id, f"{text} ({_place(decision.patch)})"))
             elif decision.state is State.ACCEPTED:
                 accepted.append(decision)
-        source = _claim(task, PurePath(name).stem or f"task{task.id}", claimed, create=bool(accepted))
+        stem = PurePath(name).stem.lstrip(".") or f"task{task.id}"  # readers don't see dot-files
+        source = own.get(owner_of(task)) or _claim(task, stem, claimed, create=bool(accepted))
         if source is None:
             continue
         negatives = tuple(_numbered(source, accepted, taken))
@@ -128,15 +130,13 @@ def plan_export(decided: Iterable[tuple[Task, str, tuple[Decision, ...]]], exist
 
 
 def _claim(task: Task, stem: str, claimed: dict[str, ExportedSource], *, create: bool) -> ExportedSource | None:
-    """The metadata file of this task: its own from before, else the first name that nobody has."""
-    attempt, candidate = 1, stem
-    while (found := claimed.get(candidate.casefold())) is not None:
-        if found.owner == owner_of(task):
-            return found
-        attempt += 1
-        candidate = f"{stem}_task{task.id}" + (f"_{attempt - 1}" if attempt > 2 else "")
+    """A metadata file for a task that has none yet: the first name that nobody has."""
     if not create:
         return None
+    attempt, candidate = 1, stem
+    while candidate.casefold() in claimed:
+        attempt += 1
+        candidate = f"{stem}_task{task.id}" + (f"_{attempt - 1}" if attempt > 2 else "")
     source = ExportedSource(candidate, owner_of(task))
     claimed[candidate.casefold()] = source
     return source

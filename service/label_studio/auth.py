@@ -43,16 +43,19 @@ class LabelStudioAuth(httpx.Auth):
             yield request
             return
         if not self._access:
-            yield from self._refresh()
+            yield from self._refresh(request)
         request.headers["Authorization"] = f"Bearer {self._access}"
         response = yield request
         if response.status_code == httpx.codes.UNAUTHORIZED:
-            yield from self._refresh()
+            yield from self._refresh(request)
             request.headers["Authorization"] = f"Bearer {self._access}"
             yield request
 
-    def _refresh(self) -> Generator[httpx.Request, httpx.Response, None]:
-        response = yield httpx.Request("POST", self._refresh_url, json={"refresh": self._token})
+    def _refresh(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        # The extensions carry the client's timeouts: without them this one call would wait for ever.
+        response = yield httpx.Request(
+            "POST", self._refresh_url, json={"refresh": self._token}, extensions=request.extensions
+        )
         response.read()
         if response.status_code in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN, httpx.codes.BAD_REQUEST):
             raise Unauthorized(

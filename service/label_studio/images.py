@@ -38,6 +38,7 @@ class ImageSource:
         self._url = url
         self._http = http
         self._limits = limits
+        Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit is lower than ours, which is checked before decoding
 
     def open(self, task: Task) -> Image.Image:
         """The task's image, upright, 8 bits a channel, grey or colour.

@@ -5,7 +5,7 @@ the upright image; rotation is in degrees clockwise about the top-left corner.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from datetime import datetime
 from math import atan2, cos, degrees, hypot, radians, sin
@@ -59,10 +59,13 @@ def read_task(payload: Json, labeling: Labeling) -> Task:
         standing = tuple(_standing(item) for item in predictions if item.get("model_version") == MODEL_VERSION)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise PayloadError(f"task {task_id}: our prediction there can't be read: {error!r}") from error
-    submitted = sorted(
-        (item for item in annotations if not item.get("was_cancelled")),
-        key=lambda item: (_moment(item["updated_at"]), item["id"]),
-    )
+    try:
+        submitted = sorted(
+            (item for item in annotations if not item.get("was_cancelled")),
+            key=lambda item: (_moment(item["updated_at"]), int(item["id"])),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise PayloadError(f"task {task_id}: an annotation there can't be read: {error!r}") from error
     reader = _RegionReader(task_id, labeling)
     refusal = None
     for annotation in submitted:
@@ -258,7 +261,7 @@ def _extent(result: Json, size: tuple[int, int]) -> Box | None:
         return _ellipse_bounds(value, rotation, width, height)
     points = value.get("points") or value.get("vertices")
     if points:
-        xs, ys = zip(*(_point(point) for point in points), strict=True)
+        xs, ys = zip(*(position for point in points for position in _positions(point)), strict=True)
         return outward(min(xs) * width / 100, min(ys) * height / 100, max(xs) * width / 100, max(ys) * height / 100)
     if str(result.get("type", "")).startswith("keypoint"):
         # A keypoint's width is its diameter in percent of the image's width.
@@ -274,8 +277,14 @@ def _extent(result: Json, size: tuple[int, int]) -> Box | None:
     )
 
 
-def _point(point: Any) -> tuple[float, float]:
-    return (point["x"], point["y"]) if isinstance(point, Mapping) else (point[0], point[1])
+def _positions(point: Any) -> Iterator[tuple[float, float]]:
+    """The point, and the control points of a Bézier vertex: the curve never leaves the hull of all of them."""
+    if not isinstance(point, Mapping):
+        yield point[0], point[1]
+        return
+    for position in (point, point.get("controlPoint1"), point.get("controlPoint2")):
+        if position:
+            yield position["x"], position["y"]
 
 
 def _ellipse_bounds(value: Json, rotation: float, width: int, height: int) -> Box:
