@@ -23,7 +23,7 @@ from tests.service_process import ServiceProcess, wait_for
 
 
 def test_a_personal_access_token_works_everywhere(
-    studio: LabelStudioProcess, service: ServiceProcess, connected: Annotator, api: httpx.Client, tmp_path: Path
+    service: ServiceProcess, connected: Annotator, api: httpx.Client, tmp_path: Path
 ) -> None:
     """Setup, the worker's calls and the download of images run with it, too."""
     personal = api.post("/api/token/").raise_for_status().json()["token"]

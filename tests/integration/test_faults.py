@@ -10,8 +10,8 @@ from service.demo.annotator import Annotator
 from service.demo.label_studio import LabelStudioProcess
 from service.domain.geometry import Box
 from tests.bccd import photos
-from tests.integration.conftest import LABEL_STUDIO
 from tests.service_process import ServiceProcess, wait_for
+from tests.studio import LABEL_STUDIO
 
 FIELDS = {"min_size": 20, "max_size": 60}
 

@@ -1,0 +1,3 @@
+from tests.studio import api, connected, new_project, service, studio
+
+__all__ = ["api", "connected", "new_project", "service", "studio"]
