@@ -8,8 +8,8 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,13 +19,14 @@ import click
 
 from service import __version__
 from service.config import Settings, read_settings
-from service.domain.model import State
+from service.domain.model import State, Task
 from service.errors import NegativesError
 
 if TYPE_CHECKING:
     from service.domain.work import ProposeWork
     from service.jobs import JobQueue
     from service.label_studio.client import LabelStudioClient
+    from service.label_studio.labeling import Labeling
 
 NEEDS_A_PERSON = 3
 
@@ -201,26 +202,27 @@ def export(project_id: int, into: Path) -> None:
     from service.label_studio.images import ImageLimits, ImageSource
 
     settings = _settings()
-    with closing(_studio(settings)) as studio:
-        limits = ImageLimits(settings.max_image_bytes, settings.max_image_pixels)
-        bar = click.progressbar(length=1, label="exporting", file=sys.stderr)
+    limits = ImageLimits(settings.max_image_bytes, settings.max_image_pixels)
+    with closing(_studio(settings)) as studio, ExitStack() as shown:
+        bars: list[Any] = []  # the bar comes with the first image: until then, the one of reading is on the screen
 
-        def progress(done: int, total: int) -> None:
-            bar.length = total
-            bar.update(done - bar.pos)
+        def progress(written: int, total: int) -> None:
+            if not bars:
+                bar = click.progressbar(length=total, label="writing negatives", file=sys.stderr)
+                bars.append(shown.enter_context(bar))
+            bars[0].update(written - bars[0].pos)
 
-        with bar:
-            done = workflow.export(
-                project_id,
-                into,
-                studio=studio,
-                images=ImageSource(settings.label_studio_url, studio.http, limits),
-                min_approvals=settings.min_approvals,
-                margin=settings.margin,
-                object_name=settings.object_name,
-                now=lambda: datetime.now(UTC),
-                progress=progress,
-            )
+        done = workflow.export(
+            project_id,
+            into,
+            studio=_Reading(studio),
+            images=ImageSource(settings.label_studio_url, studio.http, limits),
+            min_approvals=settings.min_approvals,
+            margin=settings.margin,
+            object_name=settings.object_name,
+            now=lambda: datetime.now(UTC),
+            progress=progress,
+        )
     click.echo(f"{done.written} negatives written, {done.there} were there already")
     click.echo(f"  images   {done.layout.images}")
     click.echo(f"  labels   {done.layout.labels}")
@@ -254,7 +256,7 @@ def status(project_id: int | None, as_json: bool) -> None:
         )
         found = {
             project: workflow.status(
-                project, studio=studio, min_approvals=settings.min_approvals, margin=settings.margin
+                project, studio=_Reading(studio), min_approvals=settings.min_approvals, margin=settings.margin
             )
             for project in projects
         }
@@ -338,6 +340,24 @@ def demo(label_studio: Path, directory: Path, images: Path | None, labels: Path 
     from service.demo.loop import run_demo
 
     run_demo(label_studio=label_studio, directory=directory, images=images, labels=labels, once=once)
+
+
+class _Reading:
+    """A reader of tasks that shows how far it is."""
+
+    def __init__(self, studio: "LabelStudioClient") -> None:
+        self._studio = studio
+
+    def labeling(self, project_id: int) -> "Labeling":
+        """As Label Studio has it."""
+        return self._studio.labeling(project_id)
+
+    def tasks(self, project_id: int, labeling: "Labeling", task_ids: Sequence[int] | None = None) -> Iterator["Task"]:
+        """The tasks, a progress bar moving with them."""
+        count = self._studio.project(project_id).task_count
+        found = self._studio.tasks(project_id, labeling, task_ids)
+        with click.progressbar(found, length=count, label=f"reading project {project_id}", file=sys.stderr) as bar:
+            yield from bar
 
 
 def _settings() -> Settings:

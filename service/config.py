@@ -36,6 +36,7 @@ class Settings(BaseSettings):
     )
     database_url: str = Field(
         default="sqlite:///negatives.db",
+        repr=False,  # it may hold a password
         description="work in flight: `sqlite:///file.db` or `postgresql://user:password@host/name`",
     )
     host: str = Field(default="127.0.0.1", description="the address that `serve` listens on")

@@ -21,6 +21,7 @@ import socket
 import sqlite3
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -29,9 +30,10 @@ from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar, cast
 from uuid import uuid4
 
-from dbos import DBOS, DBOSClient, DBOSConfig, EnqueueOptions, WorkflowStatus
+from dbos import DBOS, DBOSClient, DBOSConfig, EnqueueOptions, WorkflowHandle, WorkflowStatus
 from dbos import error as engine_error
 from filelock import FileLock, Timeout
+from sqlalchemy.exc import SQLAlchemyError
 
 from service.domain.work import ProposeWork, ReconcileWork, Work
 from service.errors import NegativesError
@@ -133,8 +135,8 @@ class JobQueue:
             # A look at everything that is waiting or under way sees this change too, or the next one by the clock does.
             options["deduplication_id"] = RECONCILE
             options["duplication_policy"] = "return-existing"
-        self._client.enqueue(options, None, work.project_id)
-        return job_id
+        handle: WorkflowHandle[Any] = self._client.enqueue(options, None, work.project_id)
+        return handle.workflow_id
 
     def finished(self, job_ids: Sequence[str]) -> dict[str, Mapping[str, Any] | NegativesError]:
         """Of these jobs the ones that have ended: what they returned, or why they failed."""
@@ -377,15 +379,20 @@ def _failed(status: WorkflowStatus) -> FailedJob:
 
 def prepare_database(database_url: str) -> None:
     """Create or migrate the database; again is harmless. SQLite is put into WAL mode: one fsync a job instead of
-    four.
+    four. Raises `NegativesError` when it can't be opened.
     """
-    if database_url.startswith("sqlite:///"):
-        path = Path(database_url.removeprefix("sqlite:///"))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        connection = sqlite3.connect(path)
-        connection.execute("pragma journal_mode=wal")
-        connection.close()
-    DBOS.migrate(database_url)
+    try:
+        if database_url.startswith("sqlite:///"):
+            path = Path(database_url.removeprefix("sqlite:///"))
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with closing(sqlite3.connect(path)) as connection:
+                connection.execute("pragma journal_mode=wal")
+        DBOS.migrate(database_url)
+    except (OSError, ValueError, sqlite3.Error, SQLAlchemyError) as error:
+        raise NegativesError(
+            f"the database of NEGATIVES_DATABASE_URL can't be opened ({type(error).__name__}): is it running, and is "
+            "the setting right?"
+        ) from error
 
 
 class Slot:

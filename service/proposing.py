@@ -25,8 +25,9 @@ from service.sampling import sample
 def work_out_proposal(task: Task, labeling_defaults: Mapping[str, float], settings: Rules) -> Proposal:
     """The patches that should be on offer for this task now.
 
-    Standing patches of the ROI's round that are still valid stay; only what is missing is drawn, clear of those and
-    of every patch that somebody accepted. A task without ROIs gets an empty proposal.
+    Standing patches of the ROI's round that are still valid stay, each in the ROI that it was drawn for; only what is
+    missing is drawn, clear of those and of every patch that somebody accepted. A patch whose ROI was changed may stay
+    in any that holds it. A task without ROIs gets an empty proposal.
     """
     width, height = task.size or (1, 1)
     orders: list[_Order] = []
@@ -63,19 +64,22 @@ def _order(task: Task, roi: Roi, labeling_defaults: Mapping[str, float], setting
         rules, sources = resolve_rules(roi.fields, labeling_defaults, settings)
     except InvalidRules as error:
         return _Order(roi, refusal=f"{error}; change the ROI's field and submit again")
-    valid = [
-        patch
+    elsewhere = {other.box for other in task.rois} - {roi.box}
+    valid = {
+        patch.id: (patch, patch.provenance.roi == roi.box)
         for standing in task.standing
         for patch in standing.patches
         if patch.id not in claimed
         and patch.provenance is not None
+        and patch.provenance.roi not in elsewhere
         and patch.provenance.rules.round == rules.round
         and rules.permits(patch.box)
         and roi.outline.holds(patch.box)
         and not task.scene.touched(patch.box, rules.margin)
-    ]
-    unique = tuple({patch.id: patch for patch in valid}.values())
-    return _Order(roi, rules, sources, unique[: rules.patches])
+    }
+    # What was drawn for this very ROI goes before what an ROI that has changed or is gone left behind.
+    chosen = sorted(valid, key=lambda region_id: not valid[region_id][1])[: rules.patches]
+    return _Order(roi, rules, sources, tuple(patch for region_id, (patch, _) in valid.items() if region_id in chosen))
 
 
 def _fill(order: _Order, task: Task, given: tuple[Box, ...]) -> RoiOutcome:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from service import workflow
 from service.config import Settings
+from service.errors import SettingsError
 from service.ingest.webhook import PATH
 from service.jobs import JobQueue, Worker
 from service.web import create_app
@@ -55,14 +56,20 @@ def start_web(settings: Settings, queue: JobQueue, running: ExitStack) -> None:
         put=queue.put,
         max_webhook_bytes=settings.max_webhook_bytes,
     )
-    server = create_server(
-        app,
-        host=settings.host,
-        port=settings.port,
-        threads=WEB_THREADS,
-        max_request_body_size=settings.max_webhook_bytes,
-        ident="negatives",
-    )
+    try:
+        server = create_server(
+            app,
+            host=settings.host,
+            port=settings.port,
+            threads=WEB_THREADS,
+            max_request_body_size=settings.max_webhook_bytes,
+            ident="negatives",
+        )
+    except OSError as error:
+        raise SettingsError(
+            f"can't listen on {settings.host}:{settings.port} ({error.strerror}): is another one running there? "
+            "NEGATIVES_HOST and NEGATIVES_PORT set where"
+        ) from error
     thread = threading.Thread(target=server.run, name="web", daemon=True)
     thread.start()
     running.callback(thread.join, 5)

@@ -34,8 +34,10 @@ def _our_error(error: NegativesError) -> tuple[Response, int]:
     return jsonify(error=str(error)), error.http_status
 
 
-def _http_error(error: HTTPException) -> tuple[Response, int]:
-    return jsonify(error=error.description or error.name), error.code or 500
+def _http_error(error: HTTPException) -> tuple[Response, int, list[tuple[str, str]]]:
+    # Some codes are nothing without their header: 405 without Allow, for one.
+    headers = [(name, value) for name, value in error.get_headers() if name.lower() != "content-type"]
+    return jsonify(error=error.description or error.name), error.code or 500, headers
 
 
 def _unexpected(error: Exception) -> tuple[Response, int]:

@@ -29,14 +29,18 @@ CHUNK = 100
 """Tasks in one job of many: a page of Label Studio's list, and a second's wait at most for the event behind it."""
 
 
-class Studio(Protocol):
-    """What the use cases ask of Label Studio."""
+class TaskReader(Protocol):
+    """What the use cases that only look ask of Label Studio."""
 
     def labeling(self, project_id: int) -> Labeling:
         """What the project's labeling configuration says to us."""
 
     def tasks(self, project_id: int, labeling: Labeling, task_ids: Sequence[int] | None = None) -> Iterator[Task]:
         """The project's tasks, or those of them that exist."""
+
+
+class Studio(TaskReader, Protocol):
+    """What proposing asks of Label Studio."""
 
     def publish(self, project_id: int, proposals: Sequence[Proposal], labeling: Labeling) -> None:
         """Create predictions in bulk."""
@@ -83,7 +87,7 @@ def propose(project_id: int, task_ids: Sequence[int], *, studio: Studio, rules: 
     return Proposed(tasks, len(new), changed, patches, explanations)
 
 
-def connected(project_id: int, studio: Studio) -> Labeling:
+def connected(project_id: int, studio: TaskReader) -> Labeling:
     """The labeling of a project that has our controls. Raises `SetupError` for one that hasn't."""
     labeling = studio.labeling(project_id)
     if labeling.missing:
@@ -203,7 +207,7 @@ def export(
     project_id: int,
     into: Path,
     *,
-    studio: Studio,
+    studio: TaskReader,
     images: Images,
     min_approvals: int,
     margin: int,
@@ -247,7 +251,7 @@ class ProjectStatus:
     notes: tuple[Note, ...] = ()
 
 
-def status(project_id: int, *, studio: Studio, min_approvals: int, margin: int) -> ProjectStatus:
+def status(project_id: int, *, studio: TaskReader, min_approvals: int, margin: int) -> ProjectStatus:
     """Count a project's ROIs and patches by where they stand, with the reasons for what is short, refused or stale."""
     labeling = connected(project_id, studio)
     tasks = rois = 0

@@ -6,7 +6,7 @@ worker reads the truth. Whether a person drew an ROI, labelled an object or gave
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from service.domain.work import ReconcileWork, Work
@@ -62,8 +62,10 @@ def read_event(payload: object) -> Event:
         if action in PROJECT_TOLD:
             return Event(action, (ReconcileWork(project_id),))
         changes = [(int(task["id"]), _moment(task["updated_at"])) for task in _tasks(action, payload)]
-    except (KeyError, TypeError, ValueError) as error:
-        raise PayloadError(f"a webhook with the action {action} lacks what it should hold: {error!r}") from error
+    except KeyError as error:
+        raise PayloadError(f"a webhook with the action {action} lacks what it should hold: {error}") from error
+    except (TypeError, ValueError, OverflowError) as error:
+        raise PayloadError(f"a webhook with the action {action} holds an id or a time that can't be read") from error
     latest: dict[int, datetime] = {}
     for task_id, at in changes:
         latest[task_id] = max(at, latest.get(task_id, at))
@@ -79,4 +81,4 @@ def _moment(text: str) -> datetime:
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
         raise ValueError("a time without a zone")
-    return moment
+    return moment.astimezone(UTC)

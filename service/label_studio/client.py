@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 from label_studio_sdk import LabelStudio
 from label_studio_sdk.core.api_error import ApiError
+from label_studio_sdk.core.pagination import SyncPager
 from label_studio_sdk.core.request_options import RequestOptions
 from pydantic import ValidationError
 
@@ -47,6 +48,7 @@ class Project:
     id: int
     title: str
     label_config: str
+    task_count: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +106,9 @@ class LabelStudioClient:
         """One project."""
         with _translated(f"project {project_id}"):
             found = self._sdk.projects.get(project_id)
-            return Project(project_id, str(found.title), str(found.label_config))
+            if not isinstance(found.label_config, str):  # the SDK checks no types
+                raise _nonsense(f"project {project_id}", "no labeling configuration")
+            return Project(project_id, str(found.title), found.label_config, found.task_number or 0)
 
     def labeling(self, project_id: int) -> Labeling:
         """What the project's labeling configuration says to us."""
@@ -165,7 +169,7 @@ class LabelStudioClient:
     ) -> Iterator[dict[str, Any]]:
         # Links must stay as they were stored: a presigned one would have run out by the time we use it.
         with _translated(f"the tasks of project {project_id}"):
-            pages: Iterable[Any] = self._sdk.tasks.list(
+            pages: SyncPager[Any, Any] = self._sdk.tasks.list(
                 project=project_id,
                 fields="all",
                 page_size=page_size,
@@ -173,6 +177,8 @@ class LabelStudioClient:
                 include=include,
                 resolve_uri=False,
             )
+            if pages.items is None:  # another server's JSON must not look like a project without tasks
+                raise _nonsense(f"the tasks of project {project_id}", "no list")
             for item in pages:
                 yield item.dict()
 
@@ -293,13 +299,18 @@ def _translated(what: str) -> Iterator[None]:
             "NEGATIVES_LABEL_STUDIO_URL right?"
         ) from error
     except (ValidationError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise LabelStudioUnavailable(
-            f"Label Studio answered nonsense for {what} ({type(error).__name__}): is that really Label Studio, or a "
-            "proxy's page?"
-        ) from error
+        raise _nonsense(what, type(error).__name__) from error
+
+
+def _nonsense(what: str, found: str) -> LabelStudioUnavailable:
+    return LabelStudioUnavailable(
+        f"Label Studio answered nonsense for {what} ({found}): is that really Label Studio, or a proxy's page?"
+    )
 
 
 def _refused(what: str, status: int, body: Any) -> LabelStudioError:
+    if 0 < status < 400:
+        return _nonsense(what, "no JSON")
     detail = _detail(body)
     if status == httpx.codes.UNAUTHORIZED:
         return Unauthorized(

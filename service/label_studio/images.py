@@ -7,7 +7,7 @@ A task names its image as `/data/upload/…`, `/data/local-files/?d=…`, `http(
 import io
 from base64 import urlsafe_b64encode
 from dataclasses import dataclass
-from urllib.parse import unquote, urljoin, urlsplit
+from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 
 import httpx
 import numpy as np
@@ -57,7 +57,7 @@ class ImageSource:
         return image
 
     def _address(self, task: Task) -> str:
-        scheme = urlsplit(task.image).scheme
+        scheme = _split(task.image).scheme
         if scheme in ("http", "https"):
             return task.image
         if scheme in CLOUD:
@@ -134,7 +134,7 @@ def source_name(image: str) -> str:
     >>> source_name("/data/upload/7/1a2b3c4d-field 3.jpg")
     'field 3.jpg'
     """
-    parts = urlsplit(image)
+    parts = _split(image)
     path = parts.path
     if path.endswith("/data/local-files/"):
         path = next((value[2:] for value in parts.query.split("&") if value.startswith("d=")), path)
@@ -142,3 +142,11 @@ def source_name(image: str) -> str:
     prefix, dash, rest = name.partition("-")
     uploaded = "/data/upload/" in image and dash and len(prefix) == 8 and set(prefix) <= set("0123456789abcdef")
     return rest if uploaded and rest else name
+
+
+def _split(image: str) -> SplitResult:
+    """The reference in its parts; one that is no address is all path."""
+    try:
+        return urlsplit(image)
+    except ValueError:
+        return SplitResult("", "", image, "", "")

@@ -34,6 +34,9 @@ from service.label_studio.labeling import PATCH, PATCH_LABEL, ROI, ROI_LABEL, La
 
 Json = Mapping[str, Any]
 
+# What reading JSON of another shape, or numbers beyond all bounds, raises.
+UNREADABLE = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError)
+
 # Results that say something of a region or of the whole task, but draw nothing themselves.
 NOT_DRAWN = frozenset(
     ("choices", "textarea", "number", "rating", "datetime", "taxonomy", "pairwise", "ranker", "relation", "labels")
@@ -52,19 +55,19 @@ def read_task(payload: Json, labeling: Labeling) -> Task:
         annotations = [_mapping(item, "annotation") for item in payload.get("annotations") or ()]
         predictions = [_mapping(item, "prediction") for item in payload.get("predictions") or ()]
         image = str((payload.get("data") or {}).get(labeling.data_key) or "")
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except UNREADABLE as error:
         raise PayloadError(f"Label Studio sent something that is no task: {error!r}") from error
     task = Task(id=task_id, project_id=project_id, image=image, updated_at=updated_at)
     try:
         standing = tuple(_standing(item) for item in predictions if item.get("model_version") == MODEL_VERSION)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except UNREADABLE as error:
         raise PayloadError(f"task {task_id}: our prediction there can't be read: {error!r}") from error
     try:
         submitted = sorted(
             (item for item in annotations if not item.get("was_cancelled")),
             key=lambda item: (_moment(item["updated_at"]), int(item["id"])),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except UNREADABLE as error:
         raise PayloadError(f"task {task_id}: an annotation there can't be read: {error!r}") from error
     reader = _RegionReader(task_id, labeling)
     refusal = None
@@ -73,7 +76,7 @@ def read_task(payload: Json, labeling: Labeling) -> Task:
             reader.read(annotation, standing, predictions)
         except NegativesError as error:
             refusal = f"annotation {annotation['id']}: {error}"
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except UNREADABLE as error:
             refusal = f"annotation {annotation['id']} can't be read ({error!r})"
     if len(reader.sizes) > 1:
         sizes = " and ".join(f"{width} × {height}" for width, height in sorted(reader.sizes))

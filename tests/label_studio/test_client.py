@@ -1,0 +1,537 @@
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, suppress
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+import httpx
+import pytest
+
+from service.domain.geometry import Box
+from service.domain.model import Proposal, RoiOutcome
+from service.errors import (
+    LabelStudioError,
+    LabelStudioUnavailable,
+    NegativesError,
+    NotFound,
+    PayloadError,
+    PredictionsDropped,
+    Unauthorized,
+)
+from service.label_studio.client import LabelStudioClient, Webhook
+from service.label_studio.labeling import Labeling, read_labeling
+from service.label_studio.payloads import read_task
+from tests.factories import patch, roi
+from tests.label_studio.fake_studio import TOKEN, URL, FakeStudio, gives
+from tests.payloads import recorded
+
+P = 5
+PROJECT = f"/api/projects/{P}/"
+IMPORT = f"POST /api/projects/{P}/import/predictions"
+LABELING = read_labeling(recorded("project")["label_config"])
+SECRET_BODY = "a-body-that-no-message-may-hold"
+
+
+def proposal(task_id: int) -> Proposal:
+    """A proposal of one patch."""
+    drawn = roi()
+    return Proposal(
+        task_id, 1600, 1200, (RoiOutcome(drawn, (patch(Box(200, 200, 300, 300), of=drawn, task_id=task_id),)),)
+    )
+
+
+def page(*tasks: Any) -> Callable[[httpx.Request], httpx.Response]:
+    """The task list: the first page holds these, past it there is none, as Label Studio says it."""
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if int(request.url.params.get("page") or 1) > 1:
+            return httpx.Response(404, json={"detail": "Invalid page."})
+        body = {"tasks": list(tasks), "total": len(tasks), "total_annotations": 0, "total_predictions": 0}
+        return httpx.Response(200, json=body)
+
+    return answer
+
+
+CALLS = [
+    pytest.param(lambda c: c.whoami(), id="whoami"),
+    pytest.param(lambda c: c.project(P), id="project"),
+    pytest.param(lambda c: list(c.tasks(P, LABELING)), id="tasks"),
+    pytest.param(lambda c: list(c.tasks(P, LABELING, [1, 2])), id="two tasks"),
+    pytest.param(lambda c: c.changed_since(P, None), id="changed_since"),
+    pytest.param(lambda c: c.publish(P, [proposal(1)], LABELING), id="publish"),
+    pytest.param(
+        lambda c: c.replace(P, read_task(recorded("task_proposed"), LABELING).standing[0], proposal(1), LABELING),
+        id="replace",
+    ),
+    pytest.param(lambda c: c.webhooks(P), id="webhooks"),
+    pytest.param(lambda c: c.create_webhook(P, "http://x.example/", ["TASKS_CREATED"], {}), id="create_webhook"),
+]
+Call = Callable[[LabelStudioClient], object]
+
+
+def failing(answer: httpx.Response | Exception) -> FakeStudio:
+    """A Label Studio that answers everything with this."""
+    studio = FakeStudio()
+
+    def fail(_: httpx.Request) -> httpx.Response:
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    studio.transport = httpx.MockTransport(fail)
+    return studio
+
+
+def error_of(call: Call, answer: httpx.Response | Exception) -> NegativesError:
+    """What a call raises when Label Studio answers so."""
+    with pytest.raises(NegativesError) as caught, closing(failing(answer).client()) as client:
+        call(client)
+    return caught.value
+
+
+# ---------------------------------------------------------------- errors
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_a_token_that_is_not_accepted(call: Call) -> None:
+    """401 is Unauthorized, whatever was asked, and names the setting."""
+    error = error_of(call, httpx.Response(401, json=recorded("refused_token")))
+    assert type(error) is Unauthorized
+    assert "NEGATIVES_LABEL_STUDIO_TOKEN" in str(error)
+
+
+@pytest.mark.parametrize("call", [CALLS[1], CALLS[5], CALLS[6], CALLS[7]])
+def test_what_is_not_there(call: Call) -> None:
+    """404 is NotFound."""
+    assert type(error_of(call, httpx.Response(404, json=recorded("refused_no_project")))) is NotFound
+
+
+def test_a_project_that_is_not_there_is_named() -> None:
+    """The message of a 404 says which project."""
+    assert "Label Studio has no project 5" in str(error_of(lambda c: c.project(P), httpx.Response(404, json={})))
+
+
+@pytest.mark.parametrize("status", [500, 502, 503, 429, 408])
+def test_a_label_studio_that_fails_can_be_asked_again(status: int) -> None:
+    """5xx and "too many" are worth a second try, and the message has the status."""
+    error = error_of(lambda c: c.publish(P, [proposal(1)], LABELING), httpx.Response(status, text=SECRET_BODY))
+    assert type(error) is LabelStudioUnavailable
+    assert str(status) in str(error)
+
+
+def test_a_refusal_is_no_reason_to_ask_again() -> None:
+    """400 is Label Studio's no, with its own sentence."""
+    answer = httpx.Response(400, json={"detail": "The project is locked."})
+    error = error_of(lambda c: c.publish(P, [proposal(1)], LABELING), answer)
+    assert type(error) is LabelStudioError
+    assert "with 400: The project is locked." in str(error)
+
+
+HTML = f"<html>Sign in here {SECRET_BODY}</html>"
+NONSENSE = [
+    pytest.param(httpx.Response(200, text=HTML, headers={"Content-Type": "text/html"}), id="html"),
+    pytest.param(httpx.Response(200, text=""), id="empty"),
+    pytest.param(httpx.Response(200, json=[SECRET_BODY]), id="list"),
+    pytest.param(httpx.Response(200, json=None), id="null"),
+    pytest.param(httpx.Response(302, text=HTML), id="redirect to nowhere"),
+]
+
+
+@pytest.mark.parametrize("call", CALLS[:6])
+@pytest.mark.parametrize("answer", NONSENSE)
+def test_nonsense_can_be_asked_again(call: Call, answer: httpx.Response) -> None:
+    """A proxy's page is "unavailable", never a crash nor an empty answer."""
+    error = error_of(call, answer)
+    assert type(error) is LabelStudioUnavailable
+    assert SECRET_BODY not in str(error)
+
+
+@pytest.mark.parametrize("call", [CALLS[1], CALLS[2], CALLS[3], CALLS[4]])
+def test_another_servers_json_is_no_empty_project(call: Call) -> None:
+    """JSON of another shape never passes for a project without tasks."""
+    assert type(error_of(call, httpx.Response(200, json={"status": "UP"}))) is LabelStudioUnavailable
+
+
+@pytest.mark.parametrize("call", CALLS[5:7])  # writes, which the SDK doesn't repeat: it waits seconds between tries
+@pytest.mark.parametrize(
+    "problem", [httpx.ConnectError("refused"), httpx.ReadTimeout("slow"), httpx.RemoteProtocolError("cut")]
+)
+def test_a_label_studio_that_is_down_or_slow(call: Call, problem: Exception) -> None:
+    """What fails on the way is "unavailable", and the message names the setting to look at."""
+    error = error_of(call, problem)
+    assert type(error) is LabelStudioUnavailable
+    assert f"({type(problem).__name__})" in str(error)
+    assert "NEGATIVES_LABEL_STUDIO_URL" in str(error)
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 405])
+def test_no_message_holds_token_headers_or_body(call: Call, status: int) -> None:
+    """What people and logs see is our sentence alone."""
+    answer = httpx.Response(
+        status, json={"unexpected": SECRET_BODY, "token": TOKEN}, headers={"X-Secret": "a-header-value"}
+    )
+    with closing(failing(answer).client()) as client:
+        try:
+            call(client)
+        except NegativesError as error:
+            said = str(error)
+        else:
+            said = ""
+    for secret in (TOKEN, SECRET_BODY, "a-header-value", "X-Secret"):
+        assert secret not in said
+
+
+def test_a_refusal_does_not_quote_what_was_sent() -> None:
+    """Label Studio's sentence about an unknown task quotes the whole prediction; ours keeps the sentence only."""
+    error = error_of(
+        lambda c: c.publish(P, [proposal(1)], LABELING), httpx.Response(400, json=recorded("refused_unknown_task"))
+    )
+    assert "corresponding task ID couldn't be retrieved" in str(error)
+    assert "99999999" not in str(error)
+
+
+def test_why_a_labeling_configuration_was_refused() -> None:
+    """Label Studio's reason for refusing a configuration reaches the person."""
+    studio = FakeStudio()
+    studio.on(f"POST {PROJECT}validate/", gives(recorded("refused_labeling"), 400))
+    with pytest.raises(LabelStudioError, match="from_name=patch"), closing(studio.client()) as client:
+        client.change_label_config(P, "<View/>")
+    assert studio.calls() == [f"POST {PROJECT}validate/"]
+
+
+def test_a_configuration_is_checked_then_set() -> None:
+    """The dry run comes first, with the same text."""
+    studio = FakeStudio()
+    studio.on(f"POST {PROJECT}validate/", gives({"config_essential_data_has_changed": None}))
+    studio.on(f"PATCH {PROJECT}", gives(recorded("project")))
+    with closing(studio.client()) as client:
+        client.change_label_config(P, "<View/>")
+    assert studio.calls() == [f"POST {PROJECT}validate/", f"PATCH {PROJECT}"]
+    assert [request.content for request in studio.requests] == [b'{"label_config":"<View/>"}'] * 2
+
+
+# ---------------------------------------------------------------- reading
+
+
+def test_a_project_as_label_studio_gives_it() -> None:
+    """Id, title and labeling configuration of the recorded project."""
+    studio = FakeStudio()
+    studio.on(f"GET {PROJECT}", gives(recorded("project")))
+    with closing(studio.client()) as client:
+        project = client.project(P)
+        assert (project.id, project.title) == (P, "recording payloads")
+        assert client.labeling(P) == LABELING
+
+
+def test_who_the_token_belongs_to() -> None:
+    """The owner's address."""
+    studio = FakeStudio()
+    studio.on("GET /api/current-user/whoami", gives(recorded("whoami")))
+    with closing(studio.client()) as client:
+        assert client.whoami() == "demo@example.com"
+
+
+def test_the_whole_project_as_label_studio_gives_it() -> None:
+    """Every task of the recorded page is read as from its raw JSON."""
+    studio, recording = FakeStudio(), recorded("tasks_page")
+    studio.on("GET /api/tasks/", page(*recording["tasks"]))
+    with closing(studio.client()) as client:
+        assert list(client.tasks(P, LABELING)) == [read_task(item, LABELING) for item in recording["tasks"]]
+
+
+def test_the_list_keeps_links_as_they_are_stored() -> None:
+    """Whole tasks, a hundred a page, cloud links not resolved: a presigned one would have run out."""
+    studio = FakeStudio()
+    studio.on("GET /api/tasks/", page())
+    with closing(studio.client()) as client:
+        assert list(client.tasks(P, LABELING)) == []
+    asked = studio.requests[0].url.params
+    assert (asked["project"], asked["fields"], asked["page_size"], asked["resolve_uri"]) == ("5", "all", "100", "false")
+
+
+def test_one_task_is_one_call() -> None:
+    """An annotator is waiting: the single task is read by itself."""
+    studio, recording = FakeStudio(), recorded("task_with_roi_and_objects")
+    call = f"/api/tasks/{recording['id']}/"
+    studio.on(f"GET {call}", gives(recording))
+    with closing(studio.client()) as client:
+        assert list(client.tasks(P, LABELING, [recording["id"]])) == [read_task(recording, LABELING)]
+    assert studio.calls() == [f"GET {call}"]
+
+
+def test_a_task_that_is_gone_is_left_out() -> None:
+    """A deleted task is no error: there is nothing to propose."""
+    with closing(FakeStudio().client()) as client:
+        assert list(client.tasks(P, LABELING, [99])) == []
+
+
+def test_a_task_of_another_project_is_left_out() -> None:
+    """A task that isn't the project's is not read with its labeling, and so never written to."""
+    studio, recording = FakeStudio(), recorded("task_with_roi_and_objects")
+    studio.on(f"GET /api/tasks/{recording['id']}/", gives(recording))
+    with closing(studio.client()) as client:
+        assert list(client.tasks(P + 1, LABELING, [recording["id"]])) == []
+
+
+def test_named_tasks_are_asked_for_by_the_hundred() -> None:
+    """Many ids go through the filtered list, in parts."""
+    studio = FakeStudio()
+    studio.on("GET /api/tasks/", page())
+    with closing(studio.client()) as client:
+        list(client.tasks(P, LABELING, range(1, 251)))
+    parts = [
+        json.loads(request.url.params["query"])["filters"]["items"]
+        for request in studio.requests
+        if request.url.params.get("page", "1") == "1"
+    ]
+    assert [(part["filter"], part["operator"], len(part["value"])) for (part,) in parts] == [
+        ("filter:tasks:id", "in_list", 100),
+        ("filter:tasks:id", "in_list", 100),
+        ("filter:tasks:id", "in_list", 50),
+    ]
+
+
+def test_a_task_that_cannot_be_read_is_logged_and_the_others_go_on(caplog: pytest.LogCaptureFixture) -> None:
+    """One broken task doesn't stop a project."""
+    studio, (one, other, *_) = FakeStudio(), recorded("tasks_page")["tasks"]
+    one["annotations"][0]["updated_at"] = None
+    studio.on("GET /api/tasks/", page(one, other))
+    with closing(studio.client()) as client:
+        assert [task.id for task in client.tasks(P, LABELING)] == [other["id"]]
+    assert f"task {one['id']}" in caplog.text
+
+
+def test_a_list_that_breaks_off_is_an_error() -> None:
+    """A page that fails is never taken for the end of the list."""
+    studio, recording = FakeStudio(), recorded("tasks_page")
+
+    def second_page_fails(request: httpx.Request) -> httpx.Response:
+        if int(request.url.params.get("page") or 1) > 1:
+            raise httpx.ReadTimeout("slow")
+        return httpx.Response(200, json=recording)
+
+    studio.on("GET /api/tasks/", second_page_fails)
+    with pytest.raises(LabelStudioUnavailable), closing(studio.client()) as client:
+        list(client.tasks(P, LABELING))
+
+
+def test_changes_as_label_studio_gives_them() -> None:
+    """The recorded list of changes, oldest change first."""
+    studio, recording = FakeStudio(), recorded("changes_page")
+    studio.on("GET /api/tasks/", page(*recording["tasks"]))
+    with closing(studio.client()) as client:
+        changes = client.changed_since(P, None)
+    assert [change.task_id for change in changes] == [409, 408, 410, 411]
+    assert changes[0].updated_at == datetime(2026, 11, 20, 7, 55, 29, 877559, tzinfo=UTC)
+
+
+def test_a_task_that_nobody_touched_is_no_change() -> None:
+    """Ten thousand imported tasks without annotations are nothing to look at."""
+    untouched = {"id": 1, "updated_at": "2026-03-01T12:00:00.5Z", "total_annotations": 0, "total_predictions": 0}
+    predicted = untouched | {"id": 2, "total_predictions": 1}
+    studio = FakeStudio()
+    studio.on("GET /api/tasks/", page(untouched, predicted))
+    with closing(studio.client()) as client:
+        assert [change.task_id for change in client.changed_since(P, None)] == [2]
+
+
+@pytest.mark.parametrize(
+    ("moment", "text"),
+    [
+        (datetime(2026, 3, 1, 12, 0, 0, 250000, tzinfo=UTC), "2026-03-01T12:00:00.250000Z"),
+        (datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC), "2026-03-01T12:00:00.000000Z"),
+        (datetime(2026, 3, 1, 14, 0, 0, tzinfo=timezone(timedelta(hours=2))), "2026-03-01T12:00:00.000000Z"),
+    ],
+)
+def test_the_moment_is_written_as_label_studio_reads_it(moment: datetime, text: str) -> None:
+    """UTC with a fraction of a second: without one, Label Studio 1.23.2 fails with 500 (tried)."""
+    studio = FakeStudio()
+    studio.on("GET /api/tasks/", page())
+    with closing(studio.client()) as client:
+        client.changed_since(P, moment)
+    (item,) = json.loads(studio.requests[0].url.params["query"])["filters"]["items"]
+    assert item == {
+        "filter": "filter:tasks:updated_at",
+        "operator": "greater",
+        "type": "Datetime",
+        "value": text,
+    }
+
+
+def test_webhooks_as_label_studio_gives_them() -> None:
+    """The recorded webhook."""
+    studio, recording = FakeStudio(), recorded("webhooks")
+    studio.on("GET /api/webhooks/", gives(recording))
+    with closing(studio.client()) as client:
+        (hook,) = client.webhooks(P)
+    assert hook == Webhook(
+        id=recording[0]["id"],
+        project=P,
+        url=recording[0]["url"],
+        is_active=True,
+        send_payload=True,
+        all_actions=True,
+        actions=(),
+        headers={"X-Negatives-Secret": "not-a-real-secret"},
+    )
+
+
+# ---------------------------------------------------------------- writing
+
+
+@pytest.fixture
+def storing() -> Iterator[FakeStudio]:
+    """A Label Studio that stores what it is sent; at the end nothing may have been deleted."""
+    studio = FakeStudio()
+    studio.on(IMPORT, lambda request: httpx.Response(201, json={"created": len(json.loads(request.content))}))
+    yield studio
+    assert not [call for call in studio.calls() if call.startswith("DELETE")]
+
+
+def test_publish_is_one_call(storing: FakeStudio) -> None:
+    """However many proposals, one bulk call with one prediction each."""
+    with closing(storing.client()) as client:
+        client.publish(P, [proposal(task) for task in range(1, 121)], LABELING)
+    assert storing.calls() == [IMPORT]
+    (sent,) = storing.sent(IMPORT)
+    assert [(item["task"], item["model_version"]) for item in sent] == [(task, "negatives") for task in range(1, 121)]
+
+
+def test_publish_of_nothing_calls_nobody(storing: FakeStudio) -> None:
+    """Nothing new, no call."""
+    with closing(storing.client()) as client:
+        client.publish(P, [], LABELING)
+    assert storing.calls() == []
+
+
+def dropping(studio: FakeStudio, ids: Sequence[int], stored: Sequence[int]) -> str:
+    """What publish says when Label Studio stores these only."""
+    template = recorded("task_proposed")
+
+    def listed(request: httpx.Request) -> httpx.Response:
+        asked = json.loads(request.url.params["query"])["filters"]["items"][0]["value"]
+        return page(
+            *(template | {"id": n, "predictions": template["predictions"] if n in stored else []} for n in asked)
+        )(request)
+
+    studio.on(IMPORT, gives({"created": len(stored)}, 201))
+    studio.on("GET /api/tasks/", listed)
+    with pytest.raises(PredictionsDropped) as caught, closing(studio.client()) as client:
+        client.publish(P, [proposal(task) for task in ids], LABELING)
+    return str(caught.value)
+
+
+def test_a_dropped_prediction_is_noticed_and_its_task_named(storing: FakeStudio) -> None:
+    """Label Studio answers 201 and drops what it dislikes; the tasks left without are named, and the cure."""
+    said = dropping(storing, [1, 2, 3, 4], stored=[1, 3])
+    assert "task 2, 4 of project 5" in said
+    assert "negatives setup --project 5" in said
+
+
+def test_one_dropped_prediction_of_one(storing: FakeStudio) -> None:
+    """As recorded: a single prediction dropped answers 201 with nothing created."""
+    recording = recorded("task_with_roi_and_objects")
+    storing.on(IMPORT, gives(recorded("import_dropped"), 201))
+    storing.on(f"GET /api/tasks/{recording['id']}/", gives(recording))
+    with pytest.raises(PredictionsDropped, match=f"task {recording['id']} of"), closing(storing.client()) as client:
+        client.publish(P, [proposal(recording["id"])], LABELING)
+
+
+def test_a_dropped_prediction_can_be_sent_again() -> None:
+    """The job that published is worth a retry: it looks first at what is there."""
+    assert PredictionsDropped.retryable
+
+
+def test_replace_changes_in_place(storing: FakeStudio) -> None:
+    """A standing prediction keeps its id: one PATCH with the new result, and nothing is deleted or created."""
+    (standing,) = read_task(recorded("task_proposed"), LABELING).standing
+    call = f"PATCH /api/predictions/{standing.id}/"
+    storing.on(call, gives(recorded("prediction_of_ours")))
+    with closing(storing.client()) as client:
+        client.replace(P, standing, proposal(408), LABELING)
+    assert storing.calls() == [call]
+    (body,) = storing.sent(call)
+    assert body["model_version"] == "negatives"
+    assert [item["from_name"] for item in body["result"]] == ["roi", "patch"]
+
+
+@pytest.mark.parametrize("call", [CALLS[5], CALLS[6], CALLS[8]])
+def test_a_write_is_sent_once(call: Call) -> None:
+    """A write that failed may have been done: it isn't repeated blindly, its job looks first."""
+    studio = FakeStudio()
+
+    def fail(request: httpx.Request) -> httpx.Response:
+        studio.requests.append(request)
+        return httpx.Response(503)
+
+    studio.transport = httpx.MockTransport(fail)
+    with pytest.raises(LabelStudioUnavailable), closing(studio.client()) as client:
+        call(client)
+    assert len(studio.requests) == 1
+
+
+def test_a_webhook_is_registered_switched_on_with_its_payload() -> None:
+    """Address, actions and the secret header, sent for these actions only."""
+    studio = FakeStudio()
+    studio.on("POST /api/webhooks/", gives(recorded("webhooks")[0], 201))
+    with closing(studio.client()) as client:
+        client.create_webhook(P, "http://negatives.internal/hook", ["TASKS_CREATED"], {"X-Negatives-Secret": "s"})
+    assert studio.sent("POST /api/webhooks/") == [
+        {
+            "project": P,
+            "url": "http://negatives.internal/hook",
+            "send_payload": True,
+            "send_for_all_actions": False,
+            "headers": {"X-Negatives-Secret": "s"},
+            "is_active": True,
+            "actions": ["TASKS_CREATED"],
+        }
+    ]
+
+
+def test_touching_a_project_changes_nothing() -> None:
+    """The title is set to what it is."""
+    studio = FakeStudio()
+    studio.on(f"GET {PROJECT}", gives(recorded("project")))
+    studio.on(f"PATCH {PROJECT}", gives(recorded("project")))
+    with closing(studio.client()) as client:
+        client.touch(client.project(P))
+    assert studio.sent(f"PATCH {PROJECT}") == [{"title": "recording payloads"}]
+
+
+@pytest.mark.parametrize("call", [CALLS[1], CALLS[3], CALLS[5], CALLS[7]])
+def test_every_call_is_signed_with_our_token(call: Call) -> None:
+    """The SDK's own signature never goes out."""
+    studio = FakeStudio()
+    with suppress(NegativesError), closing(studio.client()) as client:
+        call(client)
+    assert studio.requests
+    assert {request.headers["Authorization"] for request in studio.requests} == {f"Token {TOKEN}"}
+
+
+def test_a_path_prefix_is_kept() -> None:
+    """A Label Studio under a path is called there."""
+    studio = FakeStudio()
+    studio.on(f"GET /labels{PROJECT}", gives(recorded("project")))
+    with closing(studio.client(url=f"{URL}/labels")) as client:
+        assert client.project(P).id == P
+
+
+def test_a_configuration_that_is_no_xml_is_said_to_be() -> None:
+    """A project whose configuration can't be read is a PayloadError, not an outage."""
+    studio = FakeStudio()
+    studio.on(f"GET {PROJECT}", gives(recorded("project") | {"label_config": "<View>"}))
+    with pytest.raises(PayloadError), closing(studio.client()) as client:
+        client.labeling(P)
+
+
+def test_the_labeling_of_a_project_without_our_controls() -> None:
+    """Reading it is no error; it says what is missing."""
+    studio = FakeStudio()
+    theirs = '<View><Image name="i" value="$photo"/></View>'
+    studio.on(f"GET {PROJECT}", gives(recorded("project") | {"label_config": theirs}))
+    with closing(studio.client()) as client:
+        assert client.labeling(P) == Labeling(
+            image="i", data_key="photo", missing=("roi", "patch", "patches", "min_size", "max_size", "round")
+        )

@@ -1,0 +1,314 @@
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import httpx
+import pytest
+
+from service.domain.model import Rules
+from service.errors import LabelStudioError, NotFound, SetupError
+from service.ingest.events import SUBSCRIBED
+from service.ingest.webhook import SECRET_HEADER
+from service.label_studio import setup
+from service.label_studio.client import LabelStudioClient, Project, Webhook
+from service.label_studio.labeling import read_labeling
+from service.label_studio.setup import Outcome, Step, set_up
+
+URL = "http://negatives.internal:9090/webhooks/label-studio"
+SECRET = "a-secret-of-the-tests"
+THEIRS = '<View>\n  <Image name="image" value="$image"/>\n</View>\n'
+
+
+class FakeStudio(LabelStudioClient):
+    """One project of a Label Studio, with memory; `refusal` is what it says to any webhook address."""
+
+    def __init__(self, hooks: Sequence[Webhook] = (), refusal: str | None = None) -> None:
+        self.kept = Project(3, "Cells", THEIRS)
+        self.hooks = list(hooks)
+        self.refusal = refusal
+        self.changes: list[str] = []
+        self.touched = 0
+
+    def whoami(self) -> str:
+        return "demo@example.com"
+
+    def project(self, project_id: int) -> Project:
+        if project_id != self.kept.id:
+            raise NotFound(f"Label Studio has no project {project_id}, or this token may not see it")
+        return self.kept
+
+    def change_label_config(self, project_id: int, xml: str) -> None:
+        assert project_id == self.kept.id
+        self.kept = replace(self.kept, label_config=xml)
+        self.changes.append("labeling")
+
+    def touch(self, project: Project) -> None:
+        assert project.title == self.kept.title
+        self.touched += 1
+
+    def webhooks(self, project_id: int | None = None) -> list[Webhook]:
+        # Label Studio's list holds the organization's webhooks too.
+        return [hook for hook in self.hooks if hook.project in (project_id, None)]
+
+    def create_webhook(self, project_id: int, url: str, actions: Sequence[str], headers: Mapping[str, str]) -> None:
+        self._look_at(url)
+        self.hooks.append(webhook(id=len(self.hooks) + 1, project=project_id, url=url))
+        assert (self.hooks[-1].actions, self.hooks[-1].headers) == (tuple(actions), headers)
+        self.changes.append("created webhook")
+
+    def update_webhook(self, webhook: Webhook, url: str, actions: Sequence[str], headers: Mapping[str, str]) -> None:
+        self._look_at(url)
+        right = replace(
+            webhook,
+            url=url,
+            actions=tuple(actions),
+            headers=headers,
+            is_active=True,
+            send_payload=True,
+            all_actions=False,
+        )
+        self.hooks[self.hooks.index(webhook)] = right
+        self.changes.append(f"updated webhook {webhook.id}")
+
+    def _look_at(self, url: str) -> None:
+        if self.refusal is not None:
+            raise LabelStudioError(f"Label Studio refused the webhook of project 3 with 400: {self.refusal}")
+        assert url == URL
+
+
+def webhook(**more: Any) -> Webhook:
+    """A webhook as it should be."""
+    right: dict[str, Any] = {
+        "id": 1,
+        "project": 3,
+        "url": URL,
+        "is_active": True,
+        "send_payload": True,
+        "all_actions": False,
+        "actions": SUBSCRIBED,
+        "headers": {SECRET_HEADER: SECRET},
+    }
+    return Webhook(**(right | more))
+
+
+def service(request: httpx.Request) -> httpx.Response:
+    """The service as it answers a webhook that asks for nothing."""
+    assert str(request.url) == URL
+    if request.headers.get(SECRET_HEADER) != SECRET:
+        return httpx.Response(401, json={"error": "the header is missing or wrong"})
+    return httpx.Response(200, json={"action": "LABEL_LINK_CREATED", "ignored": "it can't change a proposal"})
+
+
+@dataclass
+class Attempt:
+    """One run of the set-up: how it ended and what it told."""
+
+    fine: bool = False
+    steps: list[Step] = field(default_factory=list)
+
+    @property
+    def troubles(self) -> list[str]:
+        """What it told of trouble."""
+        return [step.text for step in self.steps if step.outcome is Outcome.TROUBLE]
+
+
+def connect(
+    studio: FakeStudio,
+    *,
+    answer: Callable[[httpx.Request], httpx.Response] = service,
+    events_arrive: bool = True,
+    secret: str = SECRET,
+    project: int = 3,
+) -> Attempt:
+    """Set up the project; when `events_arrive`, the fake's touch becomes a job of the service."""
+    attempt = Attempt()
+
+    def looks(project_id: int) -> frozenset[str]:
+        assert project_id == project
+        new = range(studio.touched if events_arrive else 0)
+        return frozenset({"an event of before", *(f"event {n}" for n in new)})
+
+    with httpx.Client(transport=httpx.MockTransport(answer)) as http:
+        attempt.fine = set_up(
+            project,
+            studio=studio,
+            rules=Rules(patches=7),
+            webhook_url=URL,
+            secret=secret,
+            service=http,
+            looks_asked_for=looks,
+            tell=attempt.steps.append,
+        )
+    return attempt
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(setup, "WAIT_SECONDS", 0.3)
+
+
+# ---------------------------------------------------------------- connecting
+
+
+def test_a_new_project_is_connected() -> None:
+    """Our controls, with the settings' rules as defaults, and the webhook with its secret; all is told as done."""
+    studio = FakeStudio()
+    attempt = connect(studio)
+    assert attempt.fine
+    assert studio.changes == ["labeling", "created webhook"]
+    labeling = read_labeling(studio.kept.label_config)
+    assert (labeling.missing, labeling.defaults["patches"]) == ((), 7)
+    assert studio.hooks == [webhook()]
+
+
+def test_the_steps_are_told_as_they_end() -> None:
+    """Who reads along sees what was there, what was done, and that both ways work."""
+    told = [step.outcome.value for step in connect(FakeStudio()).steps]
+    assert told == ["ok", "done", "done", "ok", "ok"]
+
+
+def test_again_it_changes_nothing() -> None:
+    """A second run finds everything there and says so."""
+    studio = FakeStudio()
+    connect(studio)
+    studio.changes.clear()
+    before = (studio.kept, list(studio.hooks))
+    attempt = connect(studio)
+    assert attempt.fine
+    assert (studio.changes, (studio.kept, studio.hooks)) == ([], before)
+    assert {step.outcome for step in attempt.steps} == {Outcome.FINE}
+
+
+def test_a_project_that_is_not_there() -> None:
+    """The refusal names the project, and nothing is changed."""
+    studio = FakeStudio()
+    with pytest.raises(NotFound, match="project 4"):
+        connect(studio, project=4)
+    assert studio.changes == []
+
+
+# ---------------------------------------------------------------- the webhook
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"url": "http://10.0.0.7:9090/webhooks/label-studio"},
+        {"is_active": False},
+        {"send_payload": False},
+        {"headers": {SECRET_HEADER: "an older secret"}},
+        {"headers": {}},
+        {"headers": {SECRET_HEADER: SECRET, "X-Other": "1"}},
+        {"actions": ("ANNOTATION_CREATED",)},
+        {"actions": ()},
+    ],
+    ids=["address", "switched off", "no payload", "secret", "no secret", "other header", "actions", "no actions"],
+)
+def test_a_webhook_that_is_wrong_is_set_right(wrong: dict[str, Any]) -> None:
+    """An older address (known by our header), a switch, a header, actions: set right in place, none added."""
+    studio = FakeStudio([webhook(**wrong)])
+    attempt = connect(studio)
+    assert studio.hooks == [webhook()]
+    assert Step(Outcome.CHANGED, f"set the webhook right: {URL}") in attempt.steps
+
+
+def test_a_webhook_for_all_actions_is_right() -> None:
+    """Whoever chose "all actions" gets what we need."""
+    studio = FakeStudio([webhook(all_actions=True, actions=())])
+    connect(studio)
+    assert studio.changes == ["labeling"]
+
+
+@pytest.mark.parametrize(
+    "theirs",
+    [
+        {"url": "http://elsewhere.example/hook", "headers": {}},
+        {"project": None},
+        {"project": None, "url": "http://10.0.0.7/x"},
+    ],
+    ids=["another tool's", "the organization's", "the organization's, older"],
+)
+def test_other_webhooks_are_left_alone(theirs: dict[str, Any]) -> None:
+    """Another tool's webhook, or the whole organization's, stays; ours is added beside it."""
+    there = webhook(id=9, **theirs)
+    studio = FakeStudio([there])
+    connect(studio)
+    assert studio.hooks[0] == there
+    assert len(studio.hooks) == 2
+
+
+def test_a_private_address_that_is_refused() -> None:
+    """Label Studio's most likely refusal comes with its cure: both ways to allow the address."""
+    studio = FakeStudio(refusal="URL resolves to a reserved network address (block: 127.0.0.0/8)")
+    with pytest.raises(SetupError) as caught:
+        connect(studio)
+    assert URL in str(caught.value)
+    assert "SSRF_PROTECTION_ENABLED=false" in str(caught.value)
+    assert "USE_DEFAULT_BANNED_SUBNETS=false" in str(caught.value)
+
+
+def test_a_host_name_that_is_refused() -> None:
+    """Label Studio wants a dot in a host name; the message says so."""
+    with pytest.raises(SetupError, match=r"needs a dot.*NEGATIVES_PUBLIC_URL"):
+        connect(FakeStudio(refusal="Enter a valid URL."))
+
+
+def test_another_refusal_stays_label_studios() -> None:
+    """What we have no cure for is told as it was said."""
+    with pytest.raises(LabelStudioError, match="You may not") as caught:
+        connect(FakeStudio(refusal="You may not."))
+    assert not isinstance(caught.value, SetupError)
+
+
+# ---------------------------------------------------------------- the check both ways
+
+
+def test_a_service_that_is_not_running() -> None:
+    """The project is connected, but the service doesn't answer: trouble, and how to start it."""
+
+    def refuse(_: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("refused")
+
+    studio = FakeStudio()
+    attempt = connect(studio, answer=refuse)
+    assert (attempt.fine, studio.touched) == (False, 0)
+    assert attempt.troubles == [f"nothing answers at {URL}: start the service (negatives serve), then run setup again"]
+
+
+def test_a_service_with_another_secret() -> None:
+    """401 from the service: the two secrets differ, and neither is printed."""
+
+    def other(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(401, json={"error": "the header X-Negatives-Secret is missing or wrong"})
+
+    attempt = connect(FakeStudio(), answer=other)
+    (trouble,) = attempt.troubles
+    assert not attempt.fine
+    assert "another NEGATIVES_WEBHOOK_SECRET" in trouble
+
+
+@pytest.mark.parametrize("answer", [httpx.Response(200, text="<html>"), httpx.Response(404), httpx.Response(502)])
+def test_something_else_at_the_address(answer: httpx.Response) -> None:
+    """Another server at that address is not taken for the service."""
+    attempt = connect(FakeStudio(), answer=lambda _: answer)
+    (trouble,) = attempt.troubles
+    assert not attempt.fine
+    assert f"is not this service (status {answer.status_code})" in trouble
+
+
+def test_no_event_arrives() -> None:
+    """Label Studio sends in silence or not at all: after a while trouble is told, with the cure and what else to
+    check.
+    """
+    attempt = connect(FakeStudio(), events_arrive=False)
+    (trouble,) = attempt.troubles
+    assert not attempt.fine
+    for word in ("no event from Label Studio", "SSRF_PROTECTION_ENABLED", "NEGATIVES_PUBLIC_URL", "NEGATIVES_DATABASE"):
+        assert word in trouble
+
+
+@pytest.mark.parametrize("events_arrive", [True, False])
+def test_the_secret_is_never_told(events_arrive: bool) -> None:
+    """What is printed can be pasted into an issue."""
+    attempt = connect(FakeStudio(), events_arrive=events_arrive)
+    assert SECRET not in " ".join(step.text for step in attempt.steps)

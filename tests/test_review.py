@@ -1,0 +1,297 @@
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+import pytest
+
+from service.domain.geometry import Box
+from service.domain.model import Decision, Patch, Provenance, Review, Roi, Rules, State
+from service.review import decide
+from tests.factories import NOON, moved, patch, review, roi, task
+
+AREA = roi(100, 100, 800, 800)
+OTHER_AREA = roi(1000, 100, 500, 500, region_id="other")
+ONE = patch(Box.sized(200, 200, 100, 100), of=AREA)
+TWO = patch(Box.sized(400, 400, 100, 100), of=AREA)
+BY_HAND = Patch("Xy12", Box.sized(600, 600, 80, 80))
+CELL_ON_ONE = Box.sized(290, 290, 20, 20)
+ANN, BEN, CEM = 1, 2, 3
+ACCEPTED, REJECTED, PENDING, STALE = State.ACCEPTED, State.REJECTED, State.PENDING, State.STALE
+
+
+def keeping_clear(margin: int) -> Patch:
+    """ONE, proposed under rules with a margin."""
+    return patch(ONE.box, of=AREA, rules=Rules(margin=margin))
+
+
+@dataclass(frozen=True)
+class History:
+    """What happened on one task; by default ONE and TWO stand, and nobody has said anything."""
+
+    reviews: tuple[Review, ...] = ()
+    standing: tuple[Patch, ...] = (ONE, TWO)
+    rois: tuple[Roi, ...] = (AREA,)
+    exclusions: tuple[Box, ...] = ()
+    refusal: str | None = None
+    min_approvals: int = 1
+    margin: int = 0
+
+    def decisions(self) -> dict[str, Decision]:
+        """Every decision, by the patch's id."""
+        work = task(
+            *self.rois,
+            exclusions=self.exclusions,
+            standing=self.standing,
+            reviews=self.reviews,
+            refusal=self.refusal,
+        )
+        return {one.patch.id: one for one in decide(work, self.min_approvals, self.margin)}
+
+
+def says(by: int | None, held: Iterable[Patch], shown: Iterable[Patch] = (ONE, TWO), *, hour: int = 0) -> Review:
+    """One person's annotation; hers alone, and one for each hour."""
+    return review(held, shown, by=by, annotation=100 * (by or 9) + hour, hour=hour)
+
+
+def histories(*cases: tuple[str, History, State | None]) -> pytest.MarkDecorator:
+    """A table of named histories and what becomes of ONE (None: nobody knows such a patch)."""
+    return pytest.mark.parametrize(
+        ("history", "state"), [pytest.param(history, state, id=name) for name, history, state in cases]
+    )
+
+
+def state_of_one(history: History) -> State | None:
+    """Where ONE stands, or its only stand-in in the histories without it."""
+    decision = history.decisions().get(ONE.id)
+    return decision.state if decision else None
+
+
+@histories(
+    ("nobody looked", History(), PENDING),
+    ("kept", History((says(ANN, [ONE, TWO]),)), ACCEPTED),
+    ("taken out", History((says(ANN, [TWO]),)), REJECTED),
+    ("all taken out", History((says(ANN, []),)), REJECTED),
+    ("not shown", History((says(ANN, [TWO], shown=[TWO]),)), PENDING),
+    ("kept, though the list of what was shown is lost", History((says(ANN, [ONE], shown=[]),)), ACCEPTED),
+    ("gone from the proposal but kept", History((says(ANN, [ONE]),), standing=(TWO,)), ACCEPTED),
+    ("no proposal left, but kept", History((says(ANN, [ONE]),), standing=()), ACCEPTED),
+    ("gone from the proposal and taken out", History((says(ANN, []),), standing=(TWO,)), None),
+    ("its ROI was deleted", History((says(ANN, [ONE]),), rois=()), ACCEPTED),
+    ("its ROI was moved away", History((says(ANN, [ONE]),), rois=(OTHER_AREA,)), ACCEPTED),
+)
+def test_one_persons_word(history: History, state: State | None) -> None:
+    """Held is accepted; shown and not held is rejected; of what was not shown nothing is said."""
+    assert state_of_one(history) == state
+
+
+@histories(
+    ("both keep", History((says(ANN, [ONE]), says(BEN, [ONE]))), ACCEPTED),
+    ("the later one takes it out", History((says(ANN, [ONE]), says(BEN, [], hour=1))), REJECTED),
+    ("the earlier one took it out", History((says(ANN, []), says(BEN, [ONE], hour=1))), REJECTED),
+    ("one of three takes it out", History((says(ANN, [ONE]), says(BEN, []), says(CEM, [ONE]))), REJECTED),
+    ("the other was not shown it", History((says(ANN, [ONE]), says(BEN, [TWO], shown=[TWO]))), ACCEPTED),
+    ("the other looked at another proposal", History((says(ANN, []), says(BEN, [TWO], shown=[TWO]))), REJECTED),
+)
+def test_several_people(history: History, state: State | None) -> None:
+    """Any rejection wins, whoever was last."""
+    assert state_of_one(history) == state
+
+
+@histories(
+    ("nobody of two", History(min_approvals=2), PENDING),
+    ("one of two", History((says(ANN, [ONE]),), min_approvals=2), PENDING),
+    ("two of two", History((says(ANN, [ONE]), says(BEN, [ONE])), min_approvals=2), ACCEPTED),
+    ("three of two", History((says(ANN, [ONE]), says(BEN, [ONE]), says(CEM, [ONE])), min_approvals=2), ACCEPTED),
+    ("the same person twice", History((says(ANN, [ONE]), says(ANN, [ONE], hour=1)), min_approvals=2), PENDING),
+    ("one of two, and a rejection", History((says(ANN, [ONE]), says(BEN, [])), min_approvals=2), REJECTED),
+    ("two deleted users", History((says(None, [ONE]), says(None, [ONE], hour=1)), min_approvals=2), ACCEPTED),
+    ("one of two, and an object", History((says(ANN, [ONE]),), exclusions=(CELL_ON_ONE,), min_approvals=2), PENDING),
+)
+def test_as_many_people_as_the_project_asks(history: History, state: State | None) -> None:
+    """`min_approvals` counts people, not annotations; where a user was deleted, each annotation is somebody's."""
+    assert state_of_one(history) == state
+
+
+@histories(
+    ("kept, then taken out", History((says(ANN, [ONE]), says(ANN, [], hour=1))), REJECTED),
+    ("taken out, then kept", History((says(ANN, []), says(ANN, [ONE], hour=1))), ACCEPTED),
+    ("read in the other order", History((says(ANN, [ONE], hour=1), says(ANN, []))), ACCEPTED),
+    ("read in the other order, taken out", History((says(ANN, [], hour=1), says(ANN, [ONE]))), REJECTED),
+    ("at the same moment", History((review([ONE], [ONE], annotation=8), review([], [ONE], annotation=9))), REJECTED),
+    ("not shown the second time", History((says(ANN, [ONE]), says(ANN, [], shown=[TWO], hour=1))), ACCEPTED),
+    ("a deleted user's rejection stays", History((says(None, []), says(None, [ONE], hour=1))), REJECTED),
+    ("a deleted user is nobody else", History((says(None, [ONE]), says(ANN, [], hour=1))), REJECTED),
+    ("a deleted user alone", History((says(None, [ONE]),)), ACCEPTED),
+)
+def test_the_same_person_again(history: History, state: State | None) -> None:
+    """Each person's latest word on a patch counts, in whatever order Label Studio lists them."""
+    assert state_of_one(history) == state
+
+
+@histories(
+    ("inside its ROI", History((says(ANN, [moved(ONE, Box.sized(500, 500, 100, 100))]),)), ACCEPTED),
+    ("out of its ROI", History((says(ANN, [moved(ONE, Box.sized(850, 500, 100, 100))]),)), STALE),
+    (
+        "into another ROI",
+        History((says(ANN, [moved(ONE, Box.sized(1100, 200, 100, 100))]),), rois=(AREA, OTHER_AREA)),
+        ACCEPTED,
+    ),
+    ("where its ROI was, now gone", History((says(ANN, [moved(ONE, Box(500, 500, 600, 600))]),), rois=()), ACCEPTED),
+    ("out of an ROI now gone", History((says(ANN, [moved(ONE, Box(850, 500, 950, 600))]),), rois=()), STALE),
+    (
+        "out of a turned ROI, inside its bounds",
+        History((says(ANN, [moved(ONE, Box(105, 105, 205, 205))]),), rois=(roi(500, 0, 600, 600, rotation=45),)),
+        STALE,
+    ),
+    ("out of the image", History((says(ANN, [moved(ONE, Box.sized(-1, 500, 100, 100))]),)), STALE),
+    (
+        "made larger, over an object",
+        History((says(ANN, [moved(ONE, Box.sized(200, 200, 300, 300))]),), exclusions=(Box(450, 450, 460, 460),)),
+        STALE,
+    ),
+    (
+        "off an object",
+        History((says(ANN, [moved(ONE, Box.sized(500, 500, 100, 100))]),), exclusions=(CELL_ON_ONE,)),
+        ACCEPTED,
+    ),
+    (
+        "out of the ROI by the first, back by the last",
+        History((says(ANN, [moved(ONE, Box(850, 500, 950, 600))]), says(BEN, [ONE], hour=1))),
+        ACCEPTED,
+    ),
+    (
+        "out of the ROI by the last",
+        History((says(ANN, [moved(ONE, Box(850, 500, 950, 600))], hour=1), says(BEN, [ONE]))),
+        STALE,
+    ),
+)
+def test_a_patch_that_was_moved(history: History, state: State | None) -> None:
+    """It is proved again where the last reviewer left it: in the image, in an ROI, clear of objects."""
+    assert state_of_one(history) == state
+
+
+@histories(
+    ("on an accepted patch", History((says(ANN, [ONE, TWO]),), exclusions=(CELL_ON_ONE,)), STALE),
+    ("beside it", History((says(ANN, [ONE, TWO]),), exclusions=(Box(300, 200, 320, 220),)), ACCEPTED),
+    ("on a rejected patch", History((says(ANN, [TWO]),), exclusions=(CELL_ON_ONE,)), REJECTED),
+    ("on one that nobody has looked at", History(exclusions=(CELL_ON_ONE,)), PENDING),
+    (
+        "within the margin that the patch was drawn with",
+        History((says(ANN, [keeping_clear(8)]),), standing=(keeping_clear(8),), exclusions=(Box(307, 200, 320, 220),)),
+        STALE,
+    ),
+    (
+        "just outside of that margin",
+        History((says(ANN, [keeping_clear(8)]),), standing=(keeping_clear(8),), exclusions=(Box(308, 200, 320, 220),)),
+        ACCEPTED,
+    ),
+    (
+        "within a margin that other patches have",
+        History((says(ANN, [ONE]),), exclusions=(Box(307, 200, 320, 220),), margin=8),
+        ACCEPTED,
+    ),
+)
+def test_an_object_that_was_labelled_later(history: History, state: State | None) -> None:
+    """It makes an accepted patch stale, and changes nothing about the others."""
+    assert state_of_one(history) == state
+
+
+@histories(
+    ("accepted", History((says(ANN, [ONE]),), refusal="annotation 4 can't be read"), STALE),
+    ("rejected", History((says(ANN, []),), refusal="annotation 4 can't be read"), REJECTED),
+    ("pending", History(refusal="annotation 4 can't be read"), PENDING),
+)
+def test_a_task_that_cannot_be_understood(history: History, state: State | None) -> None:
+    """Nothing of it counts as proved, so nothing accepted stays accepted."""
+    assert state_of_one(history) == state
+
+
+@pytest.mark.parametrize(
+    ("history", "state"),
+    [
+        pytest.param(History((says(ANN, [BY_HAND]),)), ACCEPTED, id="in the ROI"),
+        pytest.param(History((says(ANN, [BY_HAND]),), rois=(OTHER_AREA,)), ACCEPTED, id="outside of every ROI"),
+        pytest.param(History((says(ANN, [BY_HAND]), says(BEN, [ONE]))), ACCEPTED, id="another person was not shown it"),
+        pytest.param(History((says(ANN, [BY_HAND]),), min_approvals=2), PENDING, id="one of two"),
+        pytest.param(History((says(ANN, [BY_HAND]),), exclusions=(Box(670, 670, 690, 690),)), STALE, id="an object"),
+        pytest.param(
+            History((says(ANN, [BY_HAND]),), exclusions=(Box(683, 600, 700, 700),), margin=4), STALE, id="the margin"
+        ),
+    ],
+)
+def test_a_patch_drawn_by_hand(history: History, state: State) -> None:
+    """A person may put one where they like, but not on an object, nor within the project's margin."""
+    assert history.decisions()[BY_HAND.id].state == state
+
+
+# ---------------------------------------------------------------- what a decision says
+
+
+def test_every_patch_is_decided_once() -> None:
+    """What is on offer comes first, in its order, then what somebody holds besides."""
+    held = (says(ANN, [TWO, BY_HAND]), says(BEN, [BY_HAND, ONE, TWO], hour=1))
+    assert list(History(held).decisions()) == [ONE.id, TWO.id, BY_HAND.id]
+
+
+def test_a_decision_names_who_and_when() -> None:
+    """People and annotations in the order of their ids, and the moment of the last word."""
+    decision = History((says(CEM, [ONE], hour=2), says(ANN, [ONE], hour=1))).decisions()[ONE.id]
+    moment = NOON.replace(hour=14)
+    assert (decision.reviewers, decision.annotations, decision.at) == ((ANN, CEM), (101, 302), moment)
+
+
+def test_a_rejection_names_only_those_who_rejected() -> None:
+    """Who accepted had no part in it."""
+    decision = History((says(ANN, [ONE]), says(BEN, []))).decisions()[ONE.id]
+    assert (decision.reviewers, decision.annotations) == ((BEN,), (200,))
+
+
+def test_a_deleted_user_is_not_named_but_the_annotation_is() -> None:
+    """The trace stays, as far as there is one."""
+    decision = History((says(None, [ONE]),)).decisions()[ONE.id]
+    assert (decision.reviewers, decision.annotations) == ((), (900,))
+
+
+def test_nobodys_decision_names_nobody() -> None:
+    """A pending patch has no reviewer and no moment."""
+    assert History().decisions()[ONE.id] == Decision(ONE, PENDING)
+
+
+def test_an_accepted_patch_is_where_the_last_reviewer_left_it() -> None:
+    """Of two who accepted, the later one's box is exported."""
+    first, last = Box.sized(300, 300, 120, 120), Box.sized(500, 500, 140, 140)
+    decision = History((says(ANN, [moved(ONE, last)], hour=1), says(BEN, [moved(ONE, first)]))).decisions()[ONE.id]
+    assert decision.patch == moved(ONE, last)
+
+
+def test_provenance_that_an_annotation_lost_comes_from_the_proposal() -> None:
+    """A region's note can be rewritten by hand; what was proposed still knows."""
+    bare = replace(ONE, provenance=None)
+    assert History((says(ANN, [bare]),)).decisions()[ONE.id].patch == ONE
+
+
+def test_provenance_of_the_annotation_goes_before_the_proposals() -> None:
+    """It says under which rules the reviewer saw the patch."""
+    seen = replace(ONE, provenance=Provenance(AREA.box, Rules(), {}, seed=77, version="0"))
+    assert History((says(ANN, [seen]),)).decisions()[ONE.id].patch == seen
+
+
+@pytest.mark.parametrize(
+    ("history", "note"),
+    [
+        pytest.param(History((says(ANN, [ONE]),), min_approvals=3), "1 of 3 approvals", id="too few"),
+        pytest.param(
+            History((says(ANN, [ONE]),), exclusions=(CELL_ON_ONE,)), "a labelled object touches it", id="object"
+        ),
+        pytest.param(
+            History((says(ANN, [moved(ONE, Box(850, 500, 950, 600))]),)), "it was moved out of its ROI", id="ROI"
+        ),
+        pytest.param(History((says(ANN, [moved(ONE, Box(-5, 500, 95, 600))]),)), "it leaves the image", id="image"),
+        pytest.param(History((says(ANN, [ONE]),), refusal="unreadable"), "unreadable", id="refusal"),
+        pytest.param(History((says(ANN, [ONE]),)), None, id="accepted"),
+        pytest.param(History((says(ANN, []),)), None, id="rejected"),
+        pytest.param(History(), None, id="nobody looked"),
+    ],
+)
+def test_the_note_says_why_not(history: History, note: str | None) -> None:
+    """A person reads why a patch isn't exported although somebody accepted it."""
+    assert history.decisions()[ONE.id].note == note

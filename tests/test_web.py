@@ -1,0 +1,98 @@
+"""What every route of the web application promises: health, and errors as JSON."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from werkzeug.exceptions import TooManyRequests
+
+from service import __version__, errors
+from service.domain.work import Work
+from service.errors import NegativesError
+from service.web import create_app
+
+
+def take(_work: Work) -> None:
+    """Nothing here puts work in."""
+    raise AssertionError
+
+
+@pytest.fixture
+def app() -> Flask:
+    """The application."""
+    return create_app(secret="a secret of 8 or more", put=take, max_webhook_bytes=1000)
+
+
+@pytest.fixture
+def client(app: Flask) -> FlaskClient:
+    """Somebody who asks it."""
+    return app.test_client()
+
+
+def raising(app: Flask, error: Exception) -> FlaskClient:
+    """A client of the application with one more route, `/broken`, that raises."""
+
+    def broken() -> str:
+        raise error
+
+    app.add_url_rule("/broken", view_func=broken)
+    return app.test_client()
+
+
+def ours(kind: type[NegativesError] = NegativesError) -> Iterator[type[NegativesError]]:
+    """The whole tree of errors."""
+    yield kind
+    for child in kind.__subclasses__():
+        if child.__module__ == errors.__name__:
+            yield from ours(child)
+
+
+def test_health_is_told_to_anyone(client: FlaskClient) -> None:
+    """Load balancers know no secret; they learn that it is up, and which version."""
+    answer = client.get("/health")
+    assert answer.status_code == 200
+    assert answer.json == {"status": "UP", "service": "label-studio-negatives", "version": __version__}
+
+
+@pytest.mark.parametrize("kind", list(ours()))
+def test_what_we_raise_on_purpose_is_answered_with_its_status(app: Flask, kind: type[NegativesError]) -> None:
+    """Each class of the tree knows its status; its message is the answer."""
+    answer = raising(app, kind("task 12 has no image")).get("/broken")
+    assert (answer.status_code, answer.json) == (kind.http_status, {"error": "task 12 has no image"})
+
+
+def test_what_nobody_expected_tells_nothing(app: Flask) -> None:
+    """500; what it was is the log's."""
+    answer = raising(app, ZeroDivisionError("in /srv/secret.py")).get("/broken")
+    assert answer.status_code == 500
+    assert answer.json == {"error": "something went wrong here; the service's log says what"}
+
+
+def test_what_http_knows_is_answered_as_json(app: Flask) -> None:
+    """Its own code and sentence, and the headers that belong to it."""
+    answer = raising(app, TooManyRequests("slower, please", retry_after=7)).get("/broken")
+    assert (answer.status_code, answer.json) == (429, {"error": "slower, please"})
+    assert (answer.content_type, answer.headers["Retry-After"]) == ("application/json", "7")
+
+
+def test_the_table_in_the_docstring_is_the_tree() -> None:
+    """Class, exit code, HTTP status and whether to try again, as `errors.py` draws them."""
+    text = ast.get_docstring(ast.parse(Path(errors.__file__).read_text(encoding="utf-8"))) or ""
+    drawn = {
+        words[0]: (words[1], words[2], "yes" in words[3:4])
+        for line in text.splitlines()
+        if len(words := line.strip("│├└─ ").split()) > 2 and words[2].isdigit()
+    }
+    told = {
+        kind.__name__: (
+            "-" if drawn[kind.__name__][0] == "-" else str(kind.exit_code),  # "-": it never ends a command
+            str(kind.http_status),
+            kind.retryable,
+        )
+        for kind in ours()
+        if kind is not NegativesError
+    }
+    assert drawn == told
