@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 PYTHON ?= python3
 LABEL_STUDIO_VERSION := 1.23.2
-PIP := pip install --quiet --disable-pip-version-check
+PIP := pip install -qq --disable-pip-version-check
 VENVS := .venv/.tools .venv-label-studio/.installed
 
 .PHONY: help install demo test lint format benchmarks clean system

@@ -56,7 +56,7 @@ def write_source(plan: SourcePlan, image: Image.Image, layout: Layout, *, object
             folder.mkdir(parents=True, exist_ok=True)
         pictures = {negative.number: _jpeg(image, negative) for negative in plan.new}
         path = layout.metadata / f"{plan.stem}{METADATA_SUFFIX}"
-        document = metadata(plan, _known_records(path), pictures, image.size, object_name=object_name, at=at)
+        document = metadata(plan, _known_records(path, layout), pictures, image.size, object_name=object_name, at=at)
         _replace(path, (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode())
         for negative in plan.new:
             stem = plan.file_stem(negative)
@@ -139,11 +139,13 @@ def _record(plan: SourcePlan, negative: Negative, picture: bytes, at: datetime) 
     }
 
 
-def _known_records(path: Path) -> dict[int, dict[str, Any]]:
+def _known_records(path: Path, layout: Layout) -> dict[int, dict[str, Any]]:
+    """The records of negatives whose images are there; one that an interrupted run announced and lost is forgotten."""
     if not path.exists():
         return {}
     document = json.loads(path.read_text(encoding="utf-8"))
-    return {int(record["id"]): record for record in document["provenance"]["patches"]}
+    records = document["provenance"]["patches"]
+    return {int(record["id"]): record for record in records if (layout.images / record["file"]).exists()}
 
 
 def _jpeg(image: Image.Image, negative: Negative) -> bytes:

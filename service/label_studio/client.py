@@ -186,13 +186,18 @@ class LabelStudioClient:
         """Create predictions in bulk, one per proposal.
 
         Raises `PredictionsDropped` naming the tasks for which Label Studio stored nothing: it drops what it dislikes
-        without a word and answers 201.
+        without a word and answers 201; and it refuses all with 400 when one task is gone. Trying again reads anew.
         """
         if not proposals:
             return
         request = [write_prediction(proposal, labeling) for proposal in proposals]
-        with _translated(f"publishing proposals to project {project_id}"):
-            answer = self._sdk.projects.import_predictions(project_id, request=request, request_options=ONCE)  # type: ignore[arg-type]
+        try:
+            with _translated(f"publishing proposals to project {project_id}"):
+                answer = self._sdk.projects.import_predictions(project_id, request=request, request_options=ONCE)  # type: ignore[arg-type]
+        except LabelStudioError as error:
+            if error.retryable or isinstance(error, Unauthorized | NotFound):
+                raise
+            raise PredictionsDropped(f"{error} (was one of its tasks deleted just now?)") from error
         if answer.created == len(request):
             return
         ids = [proposal.task_id for proposal in proposals]

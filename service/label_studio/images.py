@@ -124,7 +124,10 @@ def _eight_bit(image: Image.Image) -> Image.Image:
         return image
     if image.mode in ("1", "LA"):
         return image.convert("L")
-    return image.convert("RGB")
+    converted = image.convert("RGB")
+    if image.mode == "CMYK":
+        converted.info.pop("icc_profile", None)  # it describes ink, not light
+    return converted
 
 
 def source_name(image: str) -> str:

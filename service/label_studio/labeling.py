@@ -136,6 +136,11 @@ def _missing(root: ElementTree.Element) -> tuple[str, ...]:
                 f'the labeling configuration has a control named {name!r} that is not <Number perRegion="true">: '
                 "rename that control, then run setup again"
             )
+    if ROI not in missing and PATCH not in missing and named[ROI].get("toName") != named[PATCH].get("toName"):
+        raise SetupError(
+            f"the controls {ROI!r} and {PATCH!r} draw on different images: give both the same toName, then run setup "
+            "again"
+        )
     return tuple(missing)
 
 

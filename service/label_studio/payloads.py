@@ -272,7 +272,8 @@ def _extent(result: Json, size: tuple[int, int]) -> Box | None:
         return outward(x - radius, y - radius, x + radius, y + radius)
     if {"x", "y", "width", "height"} <= value.keys():
         if not (value["width"] > 0 and value["height"] > 0):
-            return outward(*(2 * (value["x"] * width / 100, value["y"] * height / 100)))
+            x, y = value["x"] * width / 100, value["y"] * height / 100  # a line or a point still marks pixels
+            return outward(x, y, x + value["width"] * width / 100, y + value["height"] * height / 100)
         return _outline(result, size).bounds
     raise PayloadError(
         f"region {result.get('id')} is of the type {result.get('type')!r}, whose extent is unknown here, "

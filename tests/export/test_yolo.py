@@ -501,3 +501,12 @@ def test_the_lock_lies_outside_of_the_dataset(tmp_path: Path, plain: Layout) -> 
     """Whoever looks into the dataset sees files of the dataset only."""
     with sole_exporter(plain):
         assert tree(tmp_path) == []
+
+
+def test_what_an_interrupted_run_announced_and_nobody_accepts_any_more_is_forgotten(plain: Layout) -> None:
+    """Its record goes when the metadata is written next, as there is no image that it tells of."""
+    export(plain, ONE)
+    (plain.images / "field_neg_2.jpg").unlink()
+    export(plain, (task(), "field.jpg", (*ONE[2][:1], *THREE[2][2:])))
+    assert "field_neg_2.jpg" not in [record["file"] for record in metadata(plain)["provenance"]["patches"]]
+    assert metadata(plain)["num_patches"] == 2

@@ -122,9 +122,17 @@ def test_a_label_studio_that_fails_can_be_asked_again(status: int) -> None:
 def test_a_refusal_is_no_reason_to_ask_again() -> None:
     """400 is Label Studio's no, with its own sentence."""
     answer = httpx.Response(400, json={"detail": "The project is locked."})
-    error = error_of(lambda c: c.publish(P, [proposal(1)], LABELING), answer)
+    error = error_of(lambda c: c.project(P), answer)
     assert type(error) is LabelStudioError
     assert "with 400: The project is locked." in str(error)
+
+
+def test_a_refused_bulk_call_is_worth_another_look() -> None:
+    """One task that is gone makes Label Studio refuse them all with 400; the job reads anew and leaves it out."""
+    answer = httpx.Response(400, json=recorded("refused_unknown_task"))
+    error = error_of(lambda c: c.publish(P, [proposal(1)], LABELING), answer)
+    assert type(error) is PredictionsDropped
+    assert error.retryable
 
 
 HTML = f"<html>Sign in here {SECRET_BODY}</html>"

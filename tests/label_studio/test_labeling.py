@@ -175,3 +175,14 @@ def test_the_configuration_that_label_studio_returns_is_connected() -> None:
     labeling = read_labeling(recorded("project")["label_config"])
     assert (labeling.image, labeling.data_key, labeling.missing) == ("image", "image", ())
     assert labeling.defaults == {"patches": 3, "min_size": 40, "max_size": 120, "round": 1}
+
+
+def test_roi_and_patches_belong_on_one_image() -> None:
+    """With two images, an ROI on the one and patches on the other would mean nothing."""
+    two = (
+        connect(THEIRS, RULES)
+        .replace("<View ", "<View ", 1)
+        .replace('name="patch" toName="image"', 'name="patch" toName="b"')
+    )
+    with pytest.raises(SetupError, match="different images"):
+        read_labeling(two)

@@ -193,6 +193,11 @@ def test_a_click_without_extent_excludes_its_pixel() -> None:
     assert exclusion({"x": 50, "y": 50, "width": 0, "height": 0}, "rectanglelabels") == Box(320, 240, 321, 241)
 
 
+def test_a_flat_rectangle_excludes_its_line() -> None:
+    """A rectangle that was drawn without height still marks the pixels that it lies on."""
+    assert exclusion({"x": 50, "y": 50, "width": 10, "height": 0}, "rectanglelabels") == Box(320, 240, 384, 241)
+
+
 @pytest.mark.parametrize("kind", ["choices", "textarea", "number", "rating", "taxonomy", "datetime", "relation"])
 def test_what_is_said_of_a_region_is_no_region(kind: str) -> None:
     """Results that draw nothing exclude nothing, even when they repeat a region's place."""
