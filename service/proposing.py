@@ -26,8 +26,8 @@ def work_out_proposal(task: Task, labeling_defaults: Mapping[str, float], settin
     """The patches that should be on offer for this task now.
 
     Standing patches of the ROI's round that are still valid stay, each in the ROI that it was drawn for; only what is
-    missing is drawn, clear of those and of every patch that somebody accepted. A patch whose ROI was changed may stay
-    in any that holds it. A task without ROIs gets an empty proposal.
+    missing is drawn, clear of those and of every patch that somebody accepted or rejected. A patch whose ROI was changed
+    may stay in any that holds it. A task without ROIs gets an empty proposal.
     """
     width, height = task.size or (1, 1)
     orders: list[_Order] = []
@@ -37,6 +37,7 @@ def work_out_proposal(task: Task, labeling_defaults: Mapping[str, float], settin
         kept |= {patch.id for patch in order.kept}
         orders.append(order)
     given = [patch.box for review in task.reviews for patch in review.held]
+    given += [patch.box for patch in _rejected(task)]
     given += [patch.box for order in orders for patch in order.kept]
     outcomes = []
     for order in orders:
@@ -44,6 +45,14 @@ def work_out_proposal(task: Task, labeling_defaults: Mapping[str, float], settin
         given += [patch.box for patch in outcome.patches if patch.id not in kept]
         outcomes.append(outcome)
     return Proposal(task.id, width, height, tuple(outcomes))
+
+
+def _rejected(task: Task) -> list[Patch]:
+    """Standing patches that somebody took out: another round must not bring the same places again."""
+    taken_out = {
+        region_id for review in task.reviews for region_id in review.shown - {patch.id for patch in review.held}
+    }
+    return [patch for standing in task.standing for patch in standing.patches if patch.id in taken_out]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +72,7 @@ def _order(task: Task, roi: Roi, labeling_defaults: Mapping[str, float], setting
     try:
         rules, sources = resolve_rules(roi.fields, labeling_defaults, settings)
     except InvalidRules as error:
-        return _Order(roi, refusal=f"{error}; change the ROI's field and submit again")
+        return _Order(roi, refusal=f"{error}; change {_where(roi)} and submit again")
     elsewhere = {other.box for other in task.rois} - {roi.box}
     valid = {
         patch.id: (patch, patch.provenance.roi == roi.box)
@@ -80,6 +89,11 @@ def _order(task: Task, roi: Roi, labeling_defaults: Mapping[str, float], setting
     # What was drawn for this very ROI goes before what an ROI that has changed or is gone left behind.
     chosen = sorted(valid, key=lambda region_id: not valid[region_id][1])[: rules.patches]
     return _Order(roi, rules, sources, tuple(patch for region_id, (patch, _) in valid.items() if region_id in chosen))
+
+
+def _where(roi: Roi) -> str:
+    """What a person has to change when the rules are wrong: nothing in an ROI that says nothing itself."""
+    return "the ROI's field" if roi.fields else "the field's default in the project's labeling configuration"
 
 
 def _fill(order: _Order, task: Task, given: tuple[Box, ...]) -> RoiOutcome:

@@ -193,6 +193,22 @@ def test_another_round_keeps_away_from_where_the_reviewer_moved_a_patch() -> Non
     assert crowded(propose(again).patches, [Patch("moved", there.box)]) == []
 
 
+def test_another_round_keeps_away_from_what_was_rejected() -> None:
+    """Where somebody saw an object that nobody labelled, the next round must not ask again."""
+    for side in (500, 550, 600, 700):
+        work = proposed(roi(0, 0, side, side))
+        rejected = standing(work)[:3]
+        again = replace(work, rois=(roi(0, 0, side, side, round=2),), reviews=(review((), rejected),))
+        assert crowded(propose(again).patches, rejected) == []
+
+
+def test_a_wrong_default_sends_people_to_the_labeling_configuration() -> None:
+    """Who set nothing in the ROI can change nothing there."""
+    (outcome,) = work_out_proposal(task(roi()), {"patches": 25}, Rules()).outcomes
+    assert outcome.refusal is not None
+    assert "labeling configuration" in outcome.refusal
+
+
 # ---------------------------------------------------------------- several ROIs
 
 
