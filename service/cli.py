@@ -135,19 +135,15 @@ def propose(project_id: int, task_ids: Sequence[int]) -> None:
 
     The running worker does the work; this command waits and shows how far it is. Interrupt it and the work goes on.
     """
-    from service.domain.work import ProposeWork
+    from service.domain.work import work_for_tasks
     from service.jobs import JobQueue
-    from service.workflow import CHUNK, connected
+    from service.workflow import connected
 
     settings = _settings()
     with JobQueue(settings.database_url) as queue, closing(_studio(settings)) as studio:
         connected(project_id, studio)
         ids = list(task_ids) or [change.task_id for change in studio.changed_since(project_id, None)]
-        mark = f"command:{uuid4()}"
-        work = [
-            ProposeWork(project_id, tuple(ids[start : start + CHUNK]), mark, urgent=bool(task_ids))
-            for start in range(0, len(ids), CHUNK)
-        ]
+        work = work_for_tasks(project_id, ids, f"command:{uuid4()}", urgent=bool(task_ids))
         code = _wait_for(queue, work)
     sys.exit(code)
 

@@ -1,12 +1,12 @@
 """Settings: one frozen type, read once from the environment and `.env`."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable
 from difflib import get_close_matches
-from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
+from dotenv import dotenv_values
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -24,7 +24,12 @@ class Settings(BaseSettings):
     """
 
     model_config = SettingsConfigDict(
-        env_prefix=PREFIX, env_file=".env", env_file_encoding="utf-8", frozen=True, extra="ignore"
+        env_prefix=PREFIX,
+        env_file=".env",
+        env_file_encoding="utf-8",
+        env_ignore_empty=True,
+        frozen=True,
+        extra="ignore",
     )
 
     label_studio_url: str = Field(description="Label Studio's address, e.g. `http://localhost:8080`")
@@ -46,10 +51,10 @@ class Settings(BaseSettings):
         description="what Label Studio calls; by default `http://HOST:PORT`",
         validate_default=False,
     )
-    patches: int = Field(default=5, description=f"patches per ROI, 1 to {MAX_PATCHES}")
-    min_size: int = Field(default=100, description="smallest side of a patch, in pixels")
-    max_size: int = Field(default=400, description="largest side of a patch, in pixels")
-    margin: int = Field(default=0, description="pixels kept free around every labelled object")
+    patches: int = Field(default=5, ge=1, le=MAX_PATCHES, description=f"patches per ROI, 1 to {MAX_PATCHES}")
+    min_size: int = Field(default=100, ge=1, description="smallest side of a patch, in pixels")
+    max_size: int = Field(default=400, ge=1, description="largest side of a patch, in pixels")
+    margin: int = Field(default=0, ge=0, description="pixels kept free around every labelled object")
     min_approvals: int = Field(default=1, ge=1, description="people who must accept a patch before it is exported")
     object_name: str = Field(default="cells", description="what the negatives are free of, for the metadata")
     reconcile_seconds: int = Field(
@@ -87,27 +92,29 @@ class Settings(BaseSettings):
     @property
     def service_url(self) -> str:
         """What Label Studio calls, without a trailing slash."""
-        return self.public_url or f"http://{self.host}:{self.port}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return self.public_url or f"http://{host}:{self.port}"
 
 
-def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
-    """Settings from the environment and `.env` (the environment wins).
+def read_settings() -> Settings:
+    """Settings from the environment and `.env` (the environment wins; what is set to nothing counts as not set).
 
     Raises `SettingsError` naming every missing, wrong and unknown `NEGATIVES_…` variable at once, never a value of a
     secret.
     """
-    environment = os.environ if environment is None else environment
-    complaints = _unknown(environment)
     try:
+        complaints = _unknown([*os.environ, *dotenv_values(".env")])
         settings = Settings()
         _ = settings.rules
+    except UnicodeDecodeError as error:
+        raise SettingsError(".env is not UTF-8 text: write it anew") from error
     except ValidationError as error:
         complaints += [
             f"{PREFIX}{str(problem['loc'][0]).upper()}: {_sentence(problem['type'], problem['msg'])}"
             for problem in error.errors(include_input=False, include_url=False)
         ]
     except InvalidRules as error:
-        complaints.append(f"{PREFIX}PATCHES, _MIN_SIZE, _MAX_SIZE, _MARGIN: {error}")
+        complaints.append(f"{PREFIX}MIN_SIZE, {PREFIX}MAX_SIZE: {error}")
     if complaints:
         raise SettingsError(
             "these settings need attention (environment or .env; the README has the table):\n  "
@@ -120,18 +127,12 @@ def _sentence(kind: str, message: str) -> str:
     return "is missing" if kind == "missing" else message.removeprefix("Value error, ")
 
 
-def _unknown(environment: Mapping[str, str]) -> list[str]:
+def _unknown(names: Iterable[str]) -> list[str]:
     """A misspelt name would otherwise be a default in silence."""
     known = [PREFIX + name.upper() for name in Settings.model_fields]
-    names = [name for name in environment if name.startswith(PREFIX)]
-    if Path(".env").is_file():
-        lines = Path(".env").read_text(encoding="utf-8").splitlines()
-        names += [
-            name for line in lines if (name := line.split("=", 1)[0].removeprefix("export ").strip()).startswith(PREFIX)
-        ]
     return [
         f"{name}: there is no such setting"
         + "".join(f", did you mean {match}?" for match in get_close_matches(name, known, n=1))
         for name in dict.fromkeys(names)
-        if name not in known
+        if name.startswith(PREFIX) and name not in known
     ]

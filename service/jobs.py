@@ -1,7 +1,7 @@
 """Durable jobs: the only module that knows the engine, dbos (https://docs.dbos.dev/python).
 
 A job names the work, never its content: a project and some tasks. The worker reads the truth when it runs, so a job
-that runs twice, late or out of order does no harm. Jobs of one project run one after the other, events before
+that runs twice, late or out of order does no harm. Two jobs for one task never run at once; events go before
 whole-project work.
 
 The settings that keep jobs through crashes, each of them measured:
@@ -116,7 +116,7 @@ class JobQueue:
             "workflow_id": job_id,
             "app_version": APPLICATION_VERSION,
             "workflow_timeout": LONGEST_JOB.total_seconds(),
-            "queue_partition_key": str(work.project_id),
+            "queue_partition_key": f"{work.project_id}:{work.lane}",
             "priority": FIRST if work.urgent else LATER,
         }
         self._client.enqueue(options, work.project_id, list(work.task_ids))

@@ -26,8 +26,8 @@ def work_out_proposal(task: Task, labeling_defaults: Mapping[str, float], settin
     """The patches that should be on offer for this task now.
 
     Standing patches of the ROI's round that are still valid stay, each in the ROI that it was drawn for; only what is
-    missing is drawn, clear of those and of every patch that somebody accepted or rejected. A patch whose ROI was changed
-    may stay in any that holds it. A task without ROIs gets an empty proposal.
+    missing is drawn, clear of those and of every patch that somebody accepted or rejected. A patch whose ROI was
+    changed may stay in any that holds it. A task without ROIs gets an empty proposal.
     """
     width, height = task.size or (1, 1)
     orders: list[_Order] = []

@@ -4,14 +4,14 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Protocol
 
 from PIL import Image
 
 from service.domain.model import Proposal, Rules, StandingPrediction, State, Task
-from service.domain.work import ProposeWork
+from service.domain.work import ProposeWork, work_for_changes
 from service.errors import ImageError, LabelStudioError, NotFound, SetupError
 from service.export.plan import Note, plan_export
 from service.export.repository import Layout, locate, read_existing
@@ -23,10 +23,6 @@ from service.proposing import work_out_proposal
 from service.review import decide
 
 log = logging.getLogger(__name__)
-
-ONE_BY_ONE = 20
-CHUNK = 100
-"""Tasks in one job of many: a page of Label Studio's list, and a second's wait at most for the event behind it."""
 
 
 class TaskReader(Protocol):
@@ -166,23 +162,6 @@ def reconcile(
         if moments or since:
             known[project] = max([*moments, *([since] if since else [])])
     return known
-
-
-def work_for_changes(
-    project_id: int, changes: Sequence[tuple[int, datetime]], *, urgent: bool = False
-) -> list[ProposeWork]:
-    """Few changes become a job each, the very job that their event would have made; many are put together."""
-    if len(changes) <= ONE_BY_ONE:
-        return [ProposeWork(project_id, (task,), mark_of(at), urgent) for task, at in changes]
-    return [
-        ProposeWork(project_id, tuple(task for task, _ in part), mark_of(max(at for _, at in part)), urgent)
-        for part in (changes[start : start + CHUNK] for start in range(0, len(changes), CHUNK))
-    ]
-
-
-def mark_of(moment: datetime) -> str:
-    """A moment as it stands in a job's id: one way of writing it, whoever heard of it."""
-    return moment.astimezone(UTC).isoformat()
 
 
 class Images(Protocol):

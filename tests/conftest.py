@@ -1,4 +1,4 @@
-"""What several test files need: fresh databases of both kinds."""
+"""What several test files need: fresh databases of both kinds, a real Label Studio."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -7,19 +7,25 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+from hypothesis import settings
 from psycopg import sql
 
 from service.config import PREFIX
-from tests.postgresql import BINARIES, PostgreSQL
+from tests.postgresql import PostgreSQL
+from tests.studio import api, connected, new_project, service, studio
+
+__all__ = ["api", "connected", "new_project", "service", "studio"]
+
+# A deadline per example would be a timed assertion.
+settings.register_profile("negatives", deadline=None)
+settings.load_profile("negatives")
 
 DATABASES = ("sqlite", "postgresql")
 
 
 @pytest.fixture(scope="session")
 def postgresql_url() -> Iterator[str]:
-    """A PostgreSQL server of this run's own; its tests are skipped, and say so, where PostgreSQL isn't installed."""
-    if not any(BINARIES.glob("*/bin/initdb")):
-        pytest.skip(f"no PostgreSQL below {BINARIES}: apt-get install --yes postgresql")
+    """A PostgreSQL server of this run's own."""
     with PostgreSQL() as server:
         yield server.url
 

@@ -181,17 +181,7 @@ def test_pure_modules_take_only_the_harmless_part(module: str) -> None:
 
 @pytest.mark.parametrize(
     "module",
-    [
-        pytest.param(
-            module,
-            marks=pytest.mark.xfail(
-                module == "service.ingest.events",
-                reason="work_for_changes lives in service.workflow, which imports Pillow and the disk",
-                strict=True,
-            ),
-        )
-        for module in PURE
-    ],
+    PURE,
 )
 def test_pure_modules_rest_on_pure_modules(module: str) -> None:
     """What is imported from ours is pure itself, or the version."""
@@ -235,7 +225,7 @@ def test_what_we_might_replace_has_one_door(package: str, door: str) -> None:
     ("module", "heavy"),
     [
         ("service.cli", {"label_studio_sdk", "dbos", "flask", "PIL", "numpy", "httpx"}),
-        ("service.web", {"label_studio_sdk", "dbos"}),
+        ("service.web", {"label_studio_sdk", "dbos", "httpx", "PIL", "numpy"}),
         ("service.serving", {"label_studio_sdk"}),
         ("service.jobs", {"label_studio_sdk", "flask", "PIL", "numpy"}),
     ],

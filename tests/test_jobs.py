@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 import pytest
 
 from service import jobs
-from service.domain.work import ProposeWork, ReconcileWork
+from service.domain.work import LANES, ProposeWork, ReconcileWork
 from service.errors import LabelStudioUnavailable, NegativesError, SetupError
 from service.jobs import FailedJob, JobQueue, Worker, prepare_database, take_slot
 from tests.conftest import DATABASES
@@ -183,14 +183,14 @@ def project() -> int:
 def test_work_is_done_and_finished_tells_what_it_returned(crew: Crew, project: int) -> None:
     """What `propose` returns for a job is what `finished` tells of it."""
     crew.proposing.plans[project] = lambda tasks: {"tasks": len(tasks), "explanations": {12: ["too small"]}}
-    job_id = crew.queue.put(ProposeWork(project, (12, 13), "a"))
+    job_id = crew.queue.put(ProposeWork(project, (12, 20), "a"))
     assert crew.end_of(job_id) == {"tasks": 2, "explanations": {12: ["too small"]}}
 
 
 def test_work_reaches_propose_as_it_was_put(crew: Crew, project: int) -> None:
     """`propose` is given the project and the tasks, in their order."""
-    crew.end_of(crew.queue.put(ProposeWork(project, (13, 12), "a")))
-    assert crew.proposing.tasks_of(project) == [(13, 12)]
+    crew.end_of(crew.queue.put(ProposeWork(project, (20, 12), "a")))
+    assert crew.proposing.tasks_of(project) == [(20, 12)]
 
 
 def test_the_same_work_put_twenty_times_runs_once(crew: Crew, project: int) -> None:
@@ -212,7 +212,7 @@ def test_what_is_not_done_is_not_finished(crew: Crew, project: int) -> None:
     """`finished` leaves out what is waiting, running or unknown."""
     gate = crew.proposing.waits(project)
     running = crew.queue.put(ProposeWork(project, (12,), "a"))
-    waiting = crew.queue.put(ProposeWork(project, (13,), "a"))
+    waiting = crew.queue.put(ProposeWork(project, (20,), "a"))
     wait_for("the first to run", lambda: crew.proposing.tasks_of(project))
     finished = crew.queue.finished([running, waiting, "propose:1:1:unheard of"])
     gate.set()
@@ -220,10 +220,10 @@ def test_what_is_not_done_is_not_finished(crew: Crew, project: int) -> None:
 
 
 def test_counts_tell_what_waits_and_what_runs(crew: Crew, project: int) -> None:
-    """Of three jobs of one project one runs and two wait."""
+    """Of three jobs of one lane one runs and two wait."""
     wait_for("all others to end", lambda: not (crew.queue.counts().running or crew.queue.counts().waiting))
     gate = crew.proposing.waits(project)
-    job_ids = [crew.queue.put(ProposeWork(project, (task,), "a")) for task in (12, 13, 14)]
+    job_ids = [crew.queue.put(ProposeWork(project, (task,), "a")) for task in (12, 20, 28)]
     wait_for("the first to run", lambda: crew.proposing.tasks_of(project))
     counts = crew.queue.counts()
     gate.set()
@@ -234,7 +234,7 @@ def test_counts_tell_what_waits_and_what_runs(crew: Crew, project: int) -> None:
 # What may run beside what
 
 
-def test_jobs_of_one_project_never_overlap(crew: Crew, project: int) -> None:
+def test_jobs_of_one_lane_never_overlap(crew: Crew, project: int) -> None:
     """Two jobs that publish for the same task at the same time would publish twice."""
     inside, most = 0, 0
 
@@ -247,9 +247,22 @@ def test_jobs_of_one_project_never_overlap(crew: Crew, project: int) -> None:
         return {}
 
     crew.proposing.plans[project] = plan
-    for job_id in [crew.queue.put(ProposeWork(project, (task,), "a")) for task in range(5)]:
+    for job_id in [crew.queue.put(ProposeWork(project, (task,), "a")) for task in range(0, 5 * LANES, LANES)]:
         crew.end_of(job_id)
     assert most == 1
+
+
+def test_jobs_of_two_lanes_run_side_by_side(crew: Crew, project: int) -> None:
+    """A busy project's people don't wait for each other."""
+    meeting = threading.Barrier(2, timeout=10)
+
+    def plan(_tasks: tuple[int, ...]) -> Mapping[str, Any]:
+        meeting.wait()
+        return {"met": True}
+
+    crew.proposing.plans[project] = plan
+    job_ids = [crew.queue.put(ProposeWork(project, (task,), "a")) for task in (12, 13)]
+    assert [crew.end_of(job_id) for job_id in job_ids] == [{"met": True}] * 2
 
 
 def test_jobs_of_two_projects_run_side_by_side(crew: Crew, project: int) -> None:
@@ -271,12 +284,12 @@ def test_urgent_work_goes_first(crew: Crew, project: int) -> None:
     gate = crew.proposing.waits(project)
     crew.queue.put(ProposeWork(project, (0,), "a"))
     wait_for("the first to run", lambda: crew.proposing.tasks_of(project))
-    patient = [crew.queue.put(ProposeWork(project, (task,), "a", urgent=False)) for task in (1, 2)]
-    crew.queue.put(ProposeWork(project, (3,), "a"))
+    patient = [crew.queue.put(ProposeWork(project, (task,), "a", urgent=False)) for task in (LANES, 2 * LANES)]
+    crew.queue.put(ProposeWork(project, (3 * LANES,), "a"))
     gate.set()
     for job_id in patient:
         crew.end_of(job_id)
-    assert crew.proposing.tasks_of(project)[:2] == [(0,), (3,)]
+    assert crew.proposing.tasks_of(project)[:2] == [(0,), (3 * LANES,)]
 
 
 # Failures
@@ -307,11 +320,11 @@ def test_a_failed_job_says_what_it_was_about_and_why(crew: Crew, project: int) -
     """`failed` holds project, tasks, the moment, our sentence, and whether trying again may help."""
     began = datetime.now(UTC) - timedelta(seconds=1)
     crew.proposing.fails(project, SetupError(UNCONNECTED))
-    job_id = crew.queue.put(ProposeWork(project, (12, 13), "a"))
+    job_id = crew.queue.put(ProposeWork(project, (12, 20), "a"))
     crew.end_of(job_id)
     (failed,) = crew.failed(project)
     assert began <= failed.at <= datetime.now(UTC) + timedelta(seconds=1)
-    assert failed == FailedJob(job_id, project, (12, 13), failed.at, UNCONNECTED, retryable=False)
+    assert failed == FailedJob(job_id, project, (12, 20), failed.at, UNCONNECTED, retryable=False)
 
 
 def test_finished_tells_why_a_job_failed(crew: Crew, project: int) -> None:
@@ -352,11 +365,11 @@ def test_a_job_that_lasts_too_long_is_stopped(crew: Crew, project: int, monkeypa
 def test_trying_again_does_the_work_under_a_new_id(crew: Crew, project: int) -> None:
     """The new job is the same work; its id counts the attempts."""
     crew.proposing.fails(project, SetupError(UNCONNECTED))
-    job_id = crew.queue.put(ProposeWork(project, (12, 13), "a"))
+    job_id = crew.queue.put(ProposeWork(project, (12, 20), "a"))
     crew.end_of(job_id)
     crew.queue.try_again(crew.failed(project))
     assert crew.end_of(f"{job_id}#2") == {"tasks": 1}
-    assert crew.proposing.tasks_of(project) == [(12, 13)] * 2
+    assert crew.proposing.tasks_of(project) == [(12, 20)] * 2
 
 
 def test_trying_again_forgets_the_failure(crew: Crew, project: int) -> None:
@@ -728,13 +741,13 @@ def test_a_starting_worker_leaves_alone_what_another_is_doing(
     assert len(processes.noted(None, "begin 7 12")) == 1
 
 
-def test_jobs_of_one_project_do_not_overlap_across_processes(
+def test_jobs_of_one_lane_do_not_overlap_across_processes(
     database_url: str, queue: JobQueue, processes: Processes
 ) -> None:
-    """Two workers beside each other still publish for a project one after the other."""
+    """Two workers beside each other still publish for a task one after the other."""
     for _ in range(2):
         processes.start_worker(database_url)
-    tasks = range(8)
+    tasks = range(0, 8 * LANES, LANES)
     for job_id in [queue.put(ProposeWork(7, (task,), "a")) for task in tasks]:
         ended(queue, job_id)
     spans = sorted(

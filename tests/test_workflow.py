@@ -8,7 +8,7 @@ from PIL import Image
 
 from service.domain.geometry import Box
 from service.domain.model import Patch, Proposal, Review, Roi, Rules, StandingPrediction, State, Task
-from service.domain.work import ProposeWork
+from service.domain.work import CHUNK, LANES, ONE_BY_ONE, ProposeWork
 from service.errors import ExportError, ImageError, LabelStudioError, LabelStudioUnavailable, NotFound, SetupError
 from service.export.repository import locate
 from service.export.yolo import sole_exporter
@@ -16,9 +16,7 @@ from service.ingest.events import read_event
 from service.label_studio.labeling import Labeling, read_labeling
 from service.label_studio.payloads import read_task, write_prediction
 from service.workflow import (
-    CHUNK,
     LOOK_BACK,
-    ONE_BY_ONE,
     ChangedStudio,
     Exported,
     Images,
@@ -328,9 +326,9 @@ def test_few_changes_are_a_job_each_and_many_are_put_together() -> None:
     """Up to 20 one by one; more by the hundred, each task once."""
     few, _ = look(FakeChanges({P: [Change(n, later(n)) for n in range(ONE_BY_ONE)]}))
     assert {len(work.task_ids) for work in few} == {1}
-    many, _ = look(FakeChanges({P: [Change(n, later(n)) for n in range(2 * CHUNK + 50)]}))
-    assert [len(work.task_ids) for work in many] == [CHUNK, CHUNK, 50]
-    assert [task for work in many for task in work.task_ids] == list(range(2 * CHUNK + 50))
+    many, _ = look(FakeChanges({P: [Change(n, later(n)) for n in range(LANES * (CHUNK + 5))]}))
+    assert [len(work.task_ids) for work in many] == [CHUNK, 5] * LANES
+    assert sorted(task for work in many for task in work.task_ids) == list(range(LANES * (CHUNK + 5)))
 
 
 def test_reconciling_is_not_urgent() -> None:

@@ -1,21 +1,45 @@
 """Work as it is handed to the job queue: what to look at, never its content."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from hashlib import sha256
+
+LANES = 8
+"""Jobs of one lane run one after the other, and a task is always in the same lane: two jobs for one task never run at
+once, and jobs of many tasks and of one need no other lock between them.
+"""
+ONE_BY_ONE = 20
+CHUNK = 100
+"""Tasks in one job of many: a page of Label Studio's list, and a second's wait at most for the event behind it."""
+
+
+def lane_of(task_id: int) -> int:
+    """The lane that all work for this task runs in."""
+    return task_id % LANES
 
 
 @dataclass(frozen=True, slots=True)
 class ProposeWork:
-    """Proposing for some tasks of one project.
+    """Proposing for some tasks of one project, all of one lane.
 
     `mark` tells this occasion from others: work with the same project, tasks and mark is one job, however often it is
-    put in.
+    put in. `urgent` work goes first: somebody waits for it.
     """
 
     project_id: int
     task_ids: tuple[int, ...]
     mark: str
     urgent: bool = True
+
+    def __post_init__(self) -> None:
+        if len({lane_of(task_id) for task_id in self.task_ids}) != 1:
+            raise ValueError(f"work is for tasks of one lane: {self.task_ids}")
+
+    @property
+    def lane(self) -> int:
+        """The lane that it runs in."""
+        return lane_of(self.task_ids[0])
 
     @property
     def job_id(self) -> str:
@@ -34,3 +58,30 @@ class ReconcileWork:
 
 
 Work = ProposeWork | ReconcileWork
+
+
+def work_for_tasks(project_id: int, task_ids: Iterable[int], mark: str, *, urgent: bool = False) -> list[ProposeWork]:
+    """Many tasks as few jobs: lane by lane, a hundred tasks each at most."""
+    lanes: dict[int, list[int]] = {}
+    for task_id in task_ids:
+        lanes.setdefault(lane_of(task_id), []).append(task_id)
+    return [
+        ProposeWork(project_id, tuple(lane[start : start + CHUNK]), mark, urgent)
+        for _, lane in sorted(lanes.items())
+        for start in range(0, len(lane), CHUNK)
+    ]
+
+
+def work_for_changes(
+    project_id: int, changes: Sequence[tuple[int, datetime]], *, urgent: bool = False
+) -> list[ProposeWork]:
+    """Few changes (task, when) become a job each, the very job that their event would have made; many go together."""
+    if len(changes) <= ONE_BY_ONE:
+        return [ProposeWork(project_id, (task_id,), mark_of(at), urgent) for task_id, at in changes]
+    latest = max(at for _, at in changes)
+    return work_for_tasks(project_id, [task_id for task_id, _ in changes], mark_of(latest), urgent=urgent)
+
+
+def mark_of(moment: datetime) -> str:
+    """A moment as it stands in a job's id: one way of writing it, whoever heard of it."""
+    return moment.astimezone(UTC).isoformat()

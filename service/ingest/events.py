@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from service.domain.work import ReconcileWork, Work
+from service.domain.work import ONE_BY_ONE, ReconcileWork, Work, work_for_changes
 from service.errors import PayloadError
-from service.workflow import work_for_changes
+from service.label_studio.labeling import PATCH, ROI
 
 TASKS_TOLD = frozenset(("ANNOTATION_CREATED", "ANNOTATIONS_CREATED", "ANNOTATION_UPDATED", "TASKS_CREATED"))
 """Events that name the tasks that changed."""
@@ -61,6 +61,8 @@ def read_event(payload: object) -> Event:
         project_id = int(payload["project"]["id"])
         if action in PROJECT_TOLD:
             return Event(action, (ReconcileWork(project_id),))
+        if _ordinary(payload):
+            return Event(action, ignored="it holds no ROI and no patch, and nothing is on offer: the next look sees it")
         changes = [(int(task["id"]), _moment(task["updated_at"])) for task in _tasks(action, payload)]
     except KeyError as error:
         raise PayloadError(f"a webhook with the action {action} lacks what it should hold: {error}") from error
@@ -69,7 +71,22 @@ def read_event(payload: object) -> Event:
     latest: dict[int, datetime] = {}
     for task_id, at in changes:
         latest[task_id] = max(at, latest.get(task_id, at))
-    return Event(action, tuple(work_for_changes(project_id, sorted(latest.items()), urgent=True)))
+    urgent = len(latest) <= ONE_BY_ONE  # nobody waits for the patches of an import
+    return Event(action, tuple(work_for_changes(project_id, sorted(latest.items()), urgent=urgent)))
+
+
+def _ordinary(payload: Mapping[str, Any]) -> bool:
+    """Whether this is a team's everyday labelling, which nobody waits for: the next look reads it with many others.
+
+    Whatever is not certain counts as of interest.
+    """
+    annotation, task = payload.get("annotation"), payload.get("task")
+    if not isinstance(annotation, Mapping) or not isinstance(task, Mapping) or task.get("total_predictions") != 0:
+        return False
+    result = annotation.get("result")
+    return isinstance(result, list) and not any(
+        not isinstance(region, Mapping) or region.get("from_name") in (ROI, PATCH) for region in result
+    )
 
 
 def _tasks(action: str, payload: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:

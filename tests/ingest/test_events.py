@@ -115,18 +115,50 @@ def test_no_action_has_two_meanings() -> None:
 
 
 @pytest.mark.parametrize("action", sorted(TASKS_TOLD))
-def test_five_thousand_tasks_become_jobs_of_a_hundred(action: str) -> None:
+def test_five_thousand_tasks_become_jobs_of_a_hundred_at_most(action: str) -> None:
     """A bulk event is neither one job that lasts for minutes nor thousands of jobs; each task is in one of them."""
     work = read_event(delivery(action, *map(task, range(1, 5001)))).work
     chunks = [one.task_ids for one in work if isinstance(one, ProposeWork)]
-    assert [len(chunk) for chunk in chunks] == [100] * 50
+    assert (max(len(chunk) for chunk in chunks), len(chunks)) == (100, 56)
     assert sorted(task_id for chunk in chunks for task_id in chunk) == list(range(1, 5001))
 
 
-def test_events_are_urgent() -> None:
-    """Somebody is waiting for the patches."""
-    work = read_event(delivery("TASKS_CREATED", *map(task, range(1, 101)))).work
-    assert [one.urgent for one in work if isinstance(one, ProposeWork)] == [True]
+@pytest.mark.parametrize(("count", "urgent"), [(1, True), (20, True), (21, False), (100, False)])
+def test_few_tasks_are_urgent_and_many_are_not(count: int, urgent: bool) -> None:
+    """Somebody waits for the patches of an ROI that was just drawn, and must not wait behind an import."""
+    work = read_event(delivery("TASKS_CREATED", *map(task, range(1, count + 1)))).work
+    assert {one.urgent for one in work if isinstance(one, ProposeWork)} == {urgent}
+
+
+def labelled(*controls: str, total_predictions: object = 0) -> dict[str, Any]:
+    """An annotation with a region of each of these controls was submitted."""
+    result = [{"id": str(n), "from_name": control} for n, control in enumerate(controls)]
+    told = delivery("ANNOTATION_CREATED")
+    return told | {"annotation": {"result": result}, "task": task() | {"total_predictions": total_predictions}}
+
+
+def test_everyday_labelling_makes_no_job_of_its_own() -> None:
+    """Where nothing is on offer, labelled objects wait for the next look: what a team does all day costs nothing."""
+    event = read_event(labelled("label", "label"))
+    assert event.work == ()
+    assert event.ignored is not None
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        pytest.param(labelled("label", "roi"), id="an ROI"),
+        pytest.param(labelled("patch"), id="a verdict"),
+        pytest.param(labelled("label", total_predictions=1), id="an object where patches are on offer"),
+        pytest.param(labelled("label", total_predictions=None), id="a count that isn't there"),
+        pytest.param(labelled("label") | {"annotation": {"result": "?"}}, id="regions that can't be read"),
+        pytest.param(labelled("label") | {"annotation": {"result": ["?"]}}, id="a region that can't be read"),
+        pytest.param(labelled("label") | {"annotation": None}, id="no annotation"),
+    ],
+)
+def test_whatever_may_change_a_proposal_is_a_job_at_once(payload: dict[str, Any]) -> None:
+    """An ROI, a verdict, an object in a task with patches, and all that is not certain."""
+    assert len(read_event(payload).work) == 1
 
 
 def test_the_same_change_is_the_same_job() -> None:
