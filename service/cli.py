@@ -83,8 +83,10 @@ def setup(project_id: int) -> None:
     """Connect a Label Studio project: controls, webhook, and a check both ways. Run again it changes nothing."""
     import httpx
 
+    from service.ingest.events import SUBSCRIBED
+    from service.ingest.webhook import SECRET_HEADER
     from service.jobs import JobQueue
-    from service.label_studio.setup import Step, set_up
+    from service.label_studio.setup import Step, Subscription, set_up
     from service.serving import webhook_url
 
     def tell(step: Step) -> None:
@@ -100,8 +102,9 @@ def setup(project_id: int) -> None:
             project_id,
             studio=studio,
             rules=settings.rules,
-            webhook_url=webhook_url(settings),
-            secret=settings.webhook_secret.get_secret_value(),
+            wanted=Subscription(
+                webhook_url(settings), {SECRET_HEADER: settings.webhook_secret.get_secret_value()}, SUBSCRIBED
+            ),
             service=service,
             looks_asked_for=queue.looks_asked_for,
             tell=tell,

@@ -1,7 +1,7 @@
 """Connecting a project: our controls, the webhook, and a check both ways. Run again it changes nothing."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -9,8 +9,6 @@ import httpx
 
 from service.domain.model import Rules
 from service.errors import LabelStudioError, SetupError
-from service.ingest.events import SUBSCRIBED
-from service.ingest.webhook import SECRET_HEADER
 from service.label_studio.client import LabelStudioClient, Webhook
 from service.label_studio.labeling import connect, read_labeling
 
@@ -39,13 +37,21 @@ class Step:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """The webhook as it should be: what Label Studio calls, with which headers, for which actions."""
+
+    url: str
+    headers: Mapping[str, str]
+    actions: Sequence[str]
+
+
 def set_up(
     project_id: int,
     *,
     studio: LabelStudioClient,
     rules: Rules,
-    webhook_url: str,
-    secret: str,
+    wanted: Subscription,
     service: httpx.Client,
     looks_asked_for: Callable[[int], frozenset[str]],
     tell: Callable[[Step], None],
@@ -69,11 +75,11 @@ def set_up(
         missing = ", ".join(read_labeling(project.label_config).missing)
         studio.change_label_config(project_id, labeling)
         tell(Step(Outcome.CHANGED, f"added to the labeling configuration: {missing}"))
-    tell(_register(project_id, studio, webhook_url, secret))
-    if (trouble := _trouble_from_here(service, webhook_url, secret)) is not None:
+    tell(_register(project_id, studio, wanted))
+    if (trouble := _trouble_from_here(service, wanted)) is not None:
         tell(Step(Outcome.TROUBLE, trouble))
         return False
-    tell(Step(Outcome.FINE, f"the service answers at {webhook_url} and knows the secret"))
+    tell(Step(Outcome.FINE, f"the service answers at {wanted.url} and knows the secret"))
     before = looks_asked_for(project_id)
     studio.touch(project)
     deadline = time.monotonic() + WAIT_SECONDS
@@ -85,7 +91,7 @@ def set_up(
     tell(
         Step(
             Outcome.TROUBLE,
-            f"no event from Label Studio reached the service at {webhook_url}, though it answers from here. {CURE}. "
+            f"no event from Label Studio reached the service at {wanted.url}, though it answers from here. {CURE}. "
             "If Label Studio runs in a container or on another machine, NEGATIVES_PUBLIC_URL must be an address that "
             "works from there; and this command must see the service's database (NEGATIVES_DATABASE_URL)",
         )
@@ -93,62 +99,60 @@ def set_up(
     return False
 
 
-def _register(project_id: int, studio: LabelStudioClient, webhook_url: str, secret: str) -> Step:
-    headers = {SECRET_HEADER: secret}
-    ours = [hook for hook in studio.webhooks(project_id) if hook.project == project_id and _is_ours(hook, webhook_url)]
+def _register(project_id: int, studio: LabelStudioClient, wanted: Subscription) -> Step:
+    ours = [hook for hook in studio.webhooks(project_id) if hook.project == project_id and _is_ours(hook, wanted)]
     try:
         if not ours:
-            studio.create_webhook(project_id, webhook_url, SUBSCRIBED, headers)
-            return Step(Outcome.CHANGED, f"registered the webhook {webhook_url}")
+            studio.create_webhook(project_id, wanted.url, wanted.actions, wanted.headers)
+            return Step(Outcome.CHANGED, f"registered the webhook {wanted.url}")
         changed = False
         for hook in ours:
-            if not _is_right(hook, webhook_url, headers):
-                studio.update_webhook(hook, webhook_url, SUBSCRIBED, headers)
+            if not _is_right(hook, wanted):
+                studio.update_webhook(hook, wanted.url, wanted.actions, wanted.headers)
                 changed = True
     except LabelStudioError as error:
         if "valid URL" in str(error):
             raise SetupError(
-                f"Label Studio calls {webhook_url} no valid address: a host name needs a dot "
+                f"Label Studio calls {wanted.url} no valid address: a host name needs a dot "
                 "(negatives.internal, say); change NEGATIVES_PUBLIC_URL"
             ) from error
         if "reserved network address" in str(error):
-            raise SetupError(f"Label Studio refuses the webhook address {webhook_url}. {CURE}") from error
+            raise SetupError(f"Label Studio refuses the webhook address {wanted.url}. {CURE}") from error
         raise
     if changed:
-        return Step(Outcome.CHANGED, f"set the webhook right: {webhook_url}")
-    return Step(Outcome.FINE, f"the webhook {webhook_url} is registered and switched on")
+        return Step(Outcome.CHANGED, f"set the webhook right: {wanted.url}")
+    return Step(Outcome.FINE, f"the webhook {wanted.url} is registered and switched on")
 
 
-def _is_ours(hook: Webhook, webhook_url: str) -> bool:
-    """Also one that points to where the service was before."""
-    return hook.url == webhook_url or SECRET_HEADER in hook.headers
+def _is_ours(hook: Webhook, wanted: Subscription) -> bool:
+    """Also one that points to where the service was before: it has our headers."""
+    return hook.url == wanted.url or bool(wanted.headers.keys() & hook.headers.keys())
 
 
-def _is_right(hook: Webhook, webhook_url: str, headers: dict[str, str]) -> bool:
-    wanted: Sequence[str] = SUBSCRIBED
+def _is_right(hook: Webhook, wanted: Subscription) -> bool:
     return (
-        hook.url == webhook_url
+        hook.url == wanted.url
         and hook.is_active
         and hook.send_payload
-        and dict(hook.headers) == headers
-        and (hook.all_actions or set(hook.actions) == set(wanted))
+        and dict(hook.headers) == dict(wanted.headers)
+        and (hook.all_actions or set(hook.actions) == set(wanted.actions))
     )
 
 
-def _trouble_from_here(service: httpx.Client, webhook_url: str, secret: str) -> str | None:
+def _trouble_from_here(service: httpx.Client, wanted: Subscription) -> str | None:
     """What is wrong with the service as seen from this machine; None when nothing is."""
     try:
-        answer = service.post(webhook_url, json={"action": "LABEL_LINK_CREATED"}, headers={SECRET_HEADER: secret})
+        answer = service.post(wanted.url, json={"action": "LABEL_LINK_CREATED"}, headers=dict(wanted.headers))
     except httpx.TransportError:
-        return f"nothing answers at {webhook_url}: start the service (negatives serve), then run setup again"
+        return f"nothing answers at {wanted.url}: start the service (negatives serve), then run setup again"
     if answer.status_code == httpx.codes.UNAUTHORIZED:
         return (
-            f"the service at {webhook_url} runs with another NEGATIVES_WEBHOOK_SECRET: restart it with this "
+            f"the service at {wanted.url} runs with another NEGATIVES_WEBHOOK_SECRET: restart it with this "
             "one, or set this one to its"
         )
     if answer.status_code != httpx.codes.OK or "ignored" not in answer.text:
         return (
-            f"what answers at {webhook_url} is not this service (status {answer.status_code}): check "
+            f"what answers at {wanted.url} is not this service (status {answer.status_code}): check "
             "NEGATIVES_PUBLIC_URL and NEGATIVES_PORT"
         )
     return None

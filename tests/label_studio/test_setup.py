@@ -12,7 +12,7 @@ from service.ingest.webhook import SECRET_HEADER
 from service.label_studio import setup
 from service.label_studio.client import LabelStudioClient, Project, Webhook
 from service.label_studio.labeling import read_labeling
-from service.label_studio.setup import Outcome, Step, set_up
+from service.label_studio.setup import Outcome, Step, Subscription, set_up
 
 URL = "http://negatives.internal:9090/webhooks/label-studio"
 SECRET = "a-secret-of-the-tests"
@@ -133,8 +133,7 @@ def connect(
             project,
             studio=studio,
             rules=Rules(patches=7),
-            webhook_url=URL,
-            secret=secret,
+            wanted=Subscription(URL, {SECRET_HEADER: secret}, SUBSCRIBED),
             service=http,
             looks_asked_for=looks,
             tell=attempt.steps.append,
