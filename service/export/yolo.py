@@ -27,11 +27,15 @@ from service.export.plan import Negative, SourcePlan
 from service.export.repository import METADATA_SUFFIX, Layout
 
 JPEG_QUALITY = 95
+PART = ".part"
 
 
 @contextmanager
 def sole_exporter(layout: Layout) -> Iterator[None]:
-    """Keep other exports of this machine out of the same dataset. Raises `ExportError` when one is running."""
+    """Keep other exports of this machine out of the same dataset, and clear what a killed one left half-written.
+
+    Raises `ExportError` when one is running.
+    """
     name = sha256(str(layout.metadata.resolve()).encode()).hexdigest()[:16]
     lock = FileLock(Path(tempfile.gettempdir()) / f"negatives-export-{name}.lock")
     try:
@@ -41,6 +45,9 @@ def sole_exporter(layout: Layout) -> Iterator[None]:
             f"another export into {layout.metadata} is running; wait for it and run this again"
         ) from error
     try:
+        for folder in {layout.images, layout.labels, layout.metadata}:
+            for left in folder.glob(f".*_neg*{PART}"):  # by an export that was killed
+                left.unlink(missing_ok=True)
         yield
     finally:
         lock.release()
@@ -184,7 +191,7 @@ def _replace(path: Path, content: bytes) -> None:
 
 def _temporary(path: Path, content: bytes) -> Path:
     """A dot-file beside the path, written through to the disk: readers of images don't see it."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}{PART}")
     try:
         with temporary.open("wb") as file:
             file.write(content)

@@ -510,3 +510,13 @@ def test_what_an_interrupted_run_announced_and_nobody_accepts_any_more_is_forgot
     export(plain, (task(), "field.jpg", (*ONE[2][:1], *THREE[2][2:])))
     assert "field_neg_2.jpg" not in [record["file"] for record in metadata(plain)["provenance"]["patches"]]
     assert metadata(plain)["num_patches"] == 2
+
+
+def test_what_a_killed_export_left_half_written_is_cleared(plain: Layout) -> None:
+    """Its temporary files go with the next export; nobody else's dot-files do."""
+    export(plain, ONE)
+    (plain.images / ".field_neg_9.jpg.4711.part").write_bytes(b"half")
+    (plain.images / ".keep.part").touch()
+    with sole_exporter(plain):
+        pass
+    assert [path.name for path in plain.images.glob(".*")] == [".keep.part"]
