@@ -6,7 +6,7 @@ LABEL_STUDIO_VERSION := 1.23.2
 PIP := pip install -qq --disable-pip-version-check
 VENVS := .venv/.tools .venv-label-studio/.installed
 
-.PHONY: help install demo test lint format benchmarks clean system
+.PHONY: help install label-studio demo test lint format benchmarks clean system
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -15,6 +15,8 @@ help:
 	@echo "make benchmarks  figures, as ratios against a named alternative"
 
 install: .venv/.installed
+
+label-studio: .venv-label-studio/.installed
 
 .venv/.installed: pyproject.toml
 	@echo "The service's virtual environment: .venv"
@@ -55,11 +57,11 @@ system:
 	fi
 
 demo:
-	@$(MAKE) --no-print-directory --jobs=2 .venv/.installed .venv-label-studio/.installed
+	@$(MAKE) --silent --no-print-directory --jobs=2 .venv/.installed .venv-label-studio/.installed
 	@.venv/bin/negatives demo $(if $(ONCE),--once) $(if $(IMAGES),--images '$(IMAGES)') $(if $(LABELS),--labels '$(LABELS)')
 
 test: system
-	@$(MAKE) --no-print-directory --jobs=3 $(VENVS) .venv-ultralytics/.installed
+	@$(MAKE) --silent --no-print-directory --jobs=3 $(VENVS) .venv-ultralytics/.installed
 	@.venv/bin/pytest $(ARGS)
 
 lint: .venv/.tools
@@ -72,7 +74,7 @@ format: .venv/.tools
 	@.venv/bin/ruff format .
 
 benchmarks:
-	@$(MAKE) --no-print-directory --jobs=2 $(VENVS)
+	@$(MAKE) --silent --no-print-directory --jobs=2 $(VENVS)
 	@for file in tests/benchmarks/bench_*.py; do .venv/bin/python -m "$$(basename "$${file%.py}" | sed 's/^/tests.benchmarks./')" || exit; done
 
 clean:

@@ -20,7 +20,7 @@ import click
 from service import __version__
 from service.config import Settings, read_settings
 from service.domain.model import State, Task
-from service.errors import NegativesError
+from service.errors import NegativesError, NotFound, SetupError
 
 if TYPE_CHECKING:
     from service.domain.work import ProposeWork
@@ -147,12 +147,14 @@ def propose(project_id: int, task_ids: Sequence[int]) -> None:
         connected(project_id, studio)
         ids = list(task_ids) or [change.task_id for change in studio.changed_since(project_id, None)]
         work = work_for_tasks(project_id, ids, f"command:{uuid4()}", urgent=bool(task_ids))
-        code = _wait_for(queue, work)
+        code, found = _wait_for(queue, work)
+    if task_ids and code != 1 and found < len(set(task_ids)):
+        raise NotFound(f"{len(set(task_ids)) - found} of the named tasks are not in project {project_id}")
     sys.exit(code)
 
 
-def _wait_for(queue: "JobQueue", work: Sequence["ProposeWork"]) -> int:
-    """Put work in, wait for its end with a progress bar, tell what came of it."""
+def _wait_for(queue: "JobQueue", work: Sequence["ProposeWork"]) -> tuple[int, int]:
+    """Put work in, wait for its end with a progress bar, tell what came of it: exit code and number of tasks read."""
     waiting = {queue.put(item): len(item.task_ids) for item in work}
     totals = {"tasks": 0, "created": 0, "changed": 0, "patches": 0}
     explanations: dict[int, Sequence[str]] = {}
@@ -170,7 +172,11 @@ def _wait_for(queue: "JobQueue", work: Sequence["ProposeWork"]) -> int:
                 explanations |= outcome["explanations"]
             if waiting and not hinted and time.monotonic() - started > 10 and not queue.counts().running:
                 hinted = True
-                click.echo("\nno worker has taken this up yet: is `negatives serve` running?", err=True)
+                click.echo(
+                    "\nno worker has taken this up yet: is `negatives serve` running, with the same "
+                    "NEGATIVES_DATABASE_URL?",
+                    err=True,
+                )
             time.sleep(0.1)
     click.echo(
         f"{totals['tasks']} tasks: {totals['created']} proposals created, {totals['changed']} changed, "
@@ -181,7 +187,7 @@ def _wait_for(queue: "JobQueue", work: Sequence["ProposeWork"]) -> int:
             click.echo(f"  task {task_id}: {text}")
     for failure in dict.fromkeys(failures):
         click.echo(f"  failed: {failure}", err=True)
-    return 1 if failures else NEEDS_A_PERSON if explanations else 0
+    return (1 if failures else NEEDS_A_PERSON if explanations else 0), totals["tasks"]
 
 
 @negatives.command(
@@ -226,6 +232,10 @@ def export(project_id: int, into: Path) -> None:
     click.echo(f"  images   {done.layout.images}")
     click.echo(f"  labels   {done.layout.labels}")
     click.echo(f"  metadata {done.layout.metadata}")
+    if done.unlabelled:
+        click.echo(f"  {done.unlabelled} of the source images have no labelled object: only the review says so")
+    if into.is_dir() and list(into.glob("data.y*ml")):
+        click.echo(f"  {into} holds a data.yaml: to train with these, give that file to --into")
     for note in done.notes:
         click.echo(f"  task {note.task_id}: {note.text}")
     for failure in done.failures:
@@ -253,23 +263,30 @@ def status(project_id: int | None, as_json: bool) -> None:
             if project_id is not None
             else sorted({hook.project for hook in studio.webhooks() if hook.url == url and hook.project is not None})
         )
-        found = {
-            project: workflow.status(
-                project, studio=_Reading(studio), min_approvals=settings.min_approvals, margin=settings.margin
-            )
-            for project in projects
-        }
+        found: dict[int, workflow.ProjectStatus] = {}
+        troubles: dict[int, str] = {}
+        for project in projects:
+            try:
+                found[project] = workflow.status(
+                    project, studio=_Reading(studio), min_approvals=settings.min_approvals, margin=settings.margin
+                )
+            except (NotFound, SetupError) as error:  # of this project alone: the others are of interest all the same
+                troubles[project] = str(error)
         jobs = queue.counts()
+        up = _answers(settings)
     report: dict[str, Any] = {
         "projects": {
             project: {
                 "tasks": one.tasks,
                 "rois": one.rois,
+                "unlabelled": one.unlabelled,
                 **{state.value: one.states.get(state, 0) for state in State},
                 "notes": [{"task": note.task_id, "text": note.text} for note in one.notes],
             }
             for project, one in found.items()
-        },
+        }
+        | {project: {"trouble": trouble} for project, trouble in troubles.items()},
+        "service": {"url": settings.service_url, "up": up},
         "jobs": {
             "waiting": jobs.waiting,
             "running": jobs.running,
@@ -289,7 +306,7 @@ def status(project_id: int | None, as_json: bool) -> None:
         click.echo(json.dumps(report, indent=2))
     else:
         _print_status(report)
-    if jobs.failed or jobs.look_failure or any(one.notes for one in found.values()):
+    if troubles or jobs.failed or jobs.look_failure or any(one.notes for one in found.values()):
         sys.exit(NEEDS_A_PERSON)
 
 
@@ -297,13 +314,19 @@ def _print_status(report: dict[str, Any]) -> None:
     if not report["projects"]:
         click.echo("no project is connected: run negatives setup --project P")
     for project, one in report["projects"].items():
+        if "trouble" in one:
+            click.echo(f"project {project}: {one['trouble']}")
+            continue
         click.echo(
             f"project {project}: {one['tasks']} tasks, {one['rois']} ROIs; patches: {one['accepted']} accepted, "
             f"{one['rejected']} rejected, {one['pending']} pending, {one['stale']} stale"
         )
+        if one["unlabelled"]:
+            click.echo(f"  {one['unlabelled']} tasks with patches have no labelled object: only the review says so")
         for note in one["notes"]:
             click.echo(f"  task {note['task']}: {note['text']}")
-    jobs = report["jobs"]
+    service, jobs = report["service"], report["jobs"]
+    click.echo(f"service: {service['url']} " + ("is up" if service["up"] else "doesn't answer: start negatives serve"))
     click.echo(f"jobs: {jobs['waiting']} waiting, {jobs['running']} running, {len(jobs['failed'])} failed")
     for job in jobs["failed"]:
         tasks = ", ".join(str(task) for task in job["tasks"][:5]) + (" …" if len(job["tasks"]) > 5 else "")
@@ -341,6 +364,27 @@ def demo(label_studio: Path, directory: Path, images: Path | None, labels: Path 
     run_demo(label_studio=label_studio, directory=directory, images=images, labels=labels, once=once)
 
 
+def _answers(settings: Settings) -> bool:
+    """Whether the service is up, as seen from here."""
+    import httpx
+
+    try:
+        return httpx.get(f"{settings.service_url}/health", timeout=3).status_code == httpx.codes.OK
+    except httpx.HTTPError:
+        return False
+
+
+class _QuietJobs(logging.Filter):
+    """The engine logs a failed job with its whole traceback; what we raised on purpose is one sentence."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Keep the record, shortened."""
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, NegativesError):
+            record.msg, record.args, record.exc_info, record.exc_text = f"a job failed: {error}", (), None, None
+        return True
+
+
 class _Reading:
     """A reader of tasks that shows how far it is."""
 
@@ -366,6 +410,7 @@ def _settings() -> Settings:
     )
     for chatty in ("dbos", "httpx", "waitress.queue", "alembic"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+    logging.getLogger("dbos").addFilter(_QuietJobs())
     return settings
 
 

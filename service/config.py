@@ -14,6 +14,7 @@ from service.domain.model import MAX_PATCHES, Rules
 from service.errors import InvalidRules, SettingsError
 
 PREFIX = "NEGATIVES_"
+AFTER = "defaults in the labeling configuration go first"
 
 
 class Settings(BaseSettings):
@@ -36,9 +37,7 @@ class Settings(BaseSettings):
     label_studio_token: SecretStr = Field(
         min_length=1, description="a legacy token or a personal access token (Account & Settings)"
     )
-    webhook_secret: SecretStr = Field(
-        min_length=8, description="shared with Label Studio's webhook, 8 characters or more"
-    )
+    webhook_secret: SecretStr = Field(description="shared with Label Studio's webhook, 8 characters or more")
     database_url: str = Field(
         default="sqlite:///negatives.db",
         repr=False,  # it may hold a password
@@ -51,14 +50,22 @@ class Settings(BaseSettings):
         description="what Label Studio calls; by default `http://HOST:PORT`",
         validate_default=False,
     )
-    patches: int = Field(default=5, ge=1, le=MAX_PATCHES, description=f"patches per ROI, 1 to {MAX_PATCHES}")
-    min_size: int = Field(default=100, ge=1, description="smallest side of a patch, in pixels")
-    max_size: int = Field(default=400, ge=1, description="largest side of a patch, in pixels")
+    patches: int = Field(
+        default=5,
+        ge=1,
+        le=MAX_PATCHES,
+        description=f"patches per ROI, 1 to {MAX_PATCHES}; {AFTER}",
+    )
+    min_size: int = Field(default=100, ge=1, description=f"smallest side of a patch, in pixels; {AFTER}")
+    max_size: int = Field(default=400, ge=1, description=f"largest side of a patch, in pixels; {AFTER}")
     margin: int = Field(default=0, ge=0, description="pixels kept free around every labelled object")
     min_approvals: int = Field(default=1, ge=1, description="people who must accept a patch before it is exported")
     object_name: str = Field(default="cells", description="what the negatives are free of, for the metadata")
     reconcile_seconds: int = Field(
-        default=30, ge=1, le=59, description="how often changes that no webhook told of are looked for"
+        default=30,
+        ge=1,
+        le=60,
+        description="how often changes that no webhook told of are looked for; divides 60 evenly",
     )
     max_webhook_bytes: int = Field(default=33_554_432, ge=1024, description="a larger webhook body is refused (413)")
     max_image_bytes: int = Field(default=536_870_912, ge=1024, description="a larger source image is refused")
@@ -76,6 +83,23 @@ class Settings(BaseSettings):
         if parts.username or parts.password or parts.query or parts.fragment:
             raise ValueError("must be a plain address, without sign-in, query or fragment")
         return value.rstrip("/")
+
+    @field_validator("webhook_secret")
+    @classmethod
+    def _fit_for_a_header(cls, value: SecretStr) -> SecretStr:
+        secret = value.get_secret_value()
+        if len(secret) < 8:
+            raise ValueError("must have 8 characters or more")
+        if not (secret.isascii() and secret.isprintable()) or " " in secret:
+            raise ValueError("must be letters, digits and signs of ASCII, without spaces")
+        return value
+
+    @field_validator("reconcile_seconds")
+    @classmethod
+    def _even_intervals(cls, value: int) -> int:
+        if 60 % value:
+            raise ValueError("must divide a minute evenly: 1, 2, 3, 5, 10, 15, 20, 30 or 60, say")
+        return value
 
     @field_validator("database_url")
     @classmethod
@@ -124,6 +148,8 @@ def read_settings() -> Settings:
 
 
 def _sentence(kind: str, message: str) -> str:
+    if kind.startswith("int_"):
+        return "must be a whole number"
     return "is missing" if kind == "missing" else message.removeprefix("Value error, ")
 
 

@@ -98,6 +98,6 @@ class ImageError(NegativesError):
 
 
 class ExportError(NegativesError):
-    """A dataset can't be read or written as asked; nothing of it was changed."""
+    """A dataset can't be read or written as asked; what is there is whole."""
 
     http_status = 409

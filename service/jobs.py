@@ -62,7 +62,6 @@ class FailedJob:
     task_ids: tuple[int, ...]
     at: datetime
     message: str
-    retryable: bool
 
     @property
     def pause(self) -> timedelta:
@@ -157,7 +156,9 @@ class JobQueue:
         looks = self._client.list_workflows(
             name=RECONCILE, status=["SUCCESS", "ERROR", "CANCELLED"], sort_desc=True, limit=1
         )
-        failure = next((_message(look) for look in looks if look.status != "SUCCESS"), None)
+        failure = next(
+            (f"{_message(look)} (at {_at(look):%H:%M:%S} UTC)" for look in looks if look.status != "SUCCESS"), None
+        )
         return JobCounts(len(listed) - running, running, self.failed(), failure)
 
     def failed(self) -> tuple[FailedJob, ...]:
@@ -278,7 +279,7 @@ class Worker:
                 {
                     "schedule_name": RECONCILE,
                     "workflow_fn": reconcile_job,
-                    "schedule": f"*/{reconcile_seconds} * * * * *",
+                    "schedule": f"*/{reconcile_seconds} * * * * *" if reconcile_seconds < 60 else "0 * * * * *",
                     "context": None,
                     "queue_name": RECONCILE,
                 },
@@ -291,6 +292,7 @@ class Worker:
                 },
             ]
         )
+        self._queue.try_again(self._queue.failed())  # a restart is often the cure
         self._queue.put(ReconcileWork(None))
 
     def _register(
@@ -315,7 +317,8 @@ class Worker:
             seen = queue.last_seen()
             seen.update(reconcile(project_id, seen))
             now = datetime.now(UTC)  # Label Studio answers, so what failed may succeed now
-            queue.try_again(job for job in queue.failed() if job.retryable and job.at + job.pause < now)
+            due = (job for job in queue.failed() if job.project_id == project_id or job.at + job.pause < now)
+            queue.try_again(due)  # whatever the cause was: a token or a set-up that was wrong may be right by now
             return {str(project): moment.isoformat() for project, moment in seen.items()}
 
         @DBOS.step(name=UPKEEP)
@@ -365,15 +368,18 @@ def _message(status: WorkflowStatus) -> str:
     }.get(status.status, "it crashed its worker again and again and was given up")
 
 
+def _at(status: WorkflowStatus) -> datetime:
+    return datetime.fromtimestamp((status.updated_at or 0) / 1000, UTC)
+
+
 def _failed(status: WorkflowStatus) -> FailedJob:
     arguments = status.input["args"] if status.input else (0, [])
     return FailedJob(
         id=status.workflow_id,
         project_id=int(arguments[0]),
         task_ids=tuple(arguments[1]),
-        at=datetime.fromtimestamp((status.updated_at or 0) / 1000, UTC),
+        at=_at(status),
         message=_message(status),
-        retryable=status.status == "CANCELLED" or (status.error is not None and _worth_another_try(status.error)),
     )
 
 

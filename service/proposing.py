@@ -7,6 +7,7 @@ from hashlib import sha256
 from service import __version__
 from service.domain.geometry import Box
 from service.domain.model import (
+    Memory,
     Patch,
     Proposal,
     Provenance,
@@ -36,23 +37,37 @@ def work_out_proposal(task: Task, labeling_defaults: Mapping[str, float], settin
         order = _order(task, roi, labeling_defaults, settings, claimed=kept)
         kept |= {patch.id for patch in order.kept}
         orders.append(order)
+    memory = _memory(task)
     given = [patch.box for review in task.reviews for patch in review.held]
-    given += [patch.box for patch in _rejected(task)]
+    given += memory.rejected.values()
     given += [patch.box for order in orders for patch in order.kept]
     outcomes = []
     for order in orders:
         outcome = _fill(order, task, tuple(given))
         given += [patch.box for patch in outcome.patches if patch.id not in kept]
         outcomes.append(outcome)
-    return Proposal(task.id, width, height, tuple(outcomes))
+    if not outcomes and (memory.shown or memory.rejected):
+        outcomes = [RoiOutcome(roi, is_gone=True) for standing in task.standing for roi in standing.rois[:1]][:1]
+    return Proposal(task.id, width, height, tuple(outcomes), not task.exclusions, memory)
 
 
-def _rejected(task: Task) -> list[Patch]:
-    """Standing patches that somebody took out: another round must not bring the same places again."""
+def _memory(task: Task) -> Memory:
+    """What the proposal has to remember of the reviews until now, should it be changed: no later look could tell.
+
+    Rejected places stay known for all rounds, so that none brings them again.
+    """
     taken_out = {
         region_id for review in task.reviews for region_id in review.shown - {patch.id for patch in review.held}
     }
-    return [patch for standing in task.standing for patch in standing.patches if patch.id in taken_out]
+    boxes: dict[str, Box] = {}
+    for standing in task.standing:
+        boxes |= standing.memory.rejected
+        boxes |= {patch.id: patch.box for patch in standing.patches}
+    return Memory(
+        shown={review.annotation_id: review.shown for review in task.reviews if review.inferred},
+        rejected={region_id: box for region_id, box in boxes.items() if region_id in taken_out},
+        before=frozenset(patch.id for standing in task.standing for patch in standing.patches),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +95,7 @@ def _order(task: Task, roi: Roi, labeling_defaults: Mapping[str, float], setting
         for patch in standing.patches
         if patch.id not in claimed
         and patch.provenance is not None
+        and patch.provenance.image in ("", task.image_digest)
         and patch.provenance.roi not in elsewhere
         and patch.provenance.rules.round == rules.round
         and rules.permits(patch.box)
@@ -104,7 +120,7 @@ def _fill(order: _Order, task: Task, given: tuple[Box, ...]) -> RoiOutcome:
     if missing == 0:
         return RoiOutcome(roi, kept)
     seed = seed_of(task, roi, rules)
-    provenance = Provenance(roi.box, rules, dict(order.sources or {}), seed, __version__)
+    provenance = Provenance(roi.box, rules, dict(order.sources or {}), seed, __version__, task.image_digest)
     drawn = sample(task.scene, roi, replace(rules, patches=missing), seed, standing=given)
     patches = kept + tuple(Patch(patch_id(task.id, box), box, provenance) for box in drawn.boxes)
     shortfall = drawn.shortfall and Shortfall(rules.patches, len(patches), drawn.shortfall.reason)

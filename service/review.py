@@ -58,6 +58,8 @@ def _no_longer_proved(task: Task, patch: Patch, margin: int) -> str | None:
     provenance = patch.provenance
     if provenance is not None:
         margin = provenance.rules.margin
+        if provenance.image not in ("", task.image_digest):
+            return "the image was replaced since"
         if patch.id != patch_id(task.id, patch.box) and not _in_roi(task, patch.box, provenance.roi):
             return "it was moved out of its ROI"
     if task.scene.touched(patch.box, margin):

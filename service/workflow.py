@@ -1,5 +1,6 @@
 """The use cases, a paragraph each. What they need comes by keyword, named by role."""
 
+import errno
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,7 +13,7 @@ from PIL import Image
 
 from service.domain.model import Proposal, Rules, StandingPrediction, State, Task
 from service.domain.work import ProposeWork, work_for_changes
-from service.errors import ImageError, LabelStudioError, NotFound, SetupError
+from service.errors import ExportError, ImageError, LabelStudioError, SetupError
 from service.export.plan import Note, plan_export
 from service.export.repository import Layout, locate, read_existing
 from service.export.yolo import sole_exporter, write_source
@@ -80,6 +81,10 @@ def propose(project_id: int, task_ids: Sequence[int], *, studio: Studio, rules: 
                 studio.replace(project_id, standing, proposal, labeling)
                 changed += 1
     studio.publish(project_id, new, labeling)
+    if new or changed:
+        log.info(
+            "project %d: %d proposals made, %d changed; %d patches on offer", project_id, len(new), changed, patches
+        )
     return Proposed(tasks, len(new), changed, patches, explanations)
 
 
@@ -144,24 +149,33 @@ def reconcile(
 ) -> dict[int, datetime]:
     """Put in jobs for all tasks that changed since the last look, in one project or in every connected one.
 
-    Returns up to when each project's changes are known now. A project that is gone is left out.
+    Returns up to when each project's changes are known now. A project that can't be looked at doesn't keep the others
+    from it; what Label Studio says is raised only when none can.
     """
     hooked = {hook.project for hook in studio.webhooks() if hook.url == webhook_url}
     projects = [project_id] if project_id is not None else sorted(p for p in hooked if p is not None)
     known: dict[int, datetime] = {}
+    failed: LabelStudioError | None = None
     for project in projects:
         since = seen.get(project)
         try:
             changes = studio.changed_since(project, since and since - LOOK_BACK)
-        except NotFound as error:
+        except LabelStudioError as error:
             log.warning("not reconciled: %s", error)
+            failed = error
             continue
         for work in work_for_changes(project, [(change.task_id, change.updated_at) for change in changes]):
             put(work)
         moments = [change.updated_at for change in changes]
         if moments or since:
             known[project] = max([*moments, *([since] if since else [])])
+    if failed is not None and failed.retryable and not known:
+        raise failed  # Label Studio itself is in trouble, not one project
     return known
+
+
+NO_USE_GOING_ON = (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT)
+"""What the disk says when no file of the dataset can be written."""
 
 
 class Images(Protocol):
@@ -178,6 +192,7 @@ class Exported:
     written: int
     there: int
     layout: Layout
+    unlabelled: int = 0
     notes: tuple[Note, ...] = ()
     failures: tuple[Note, ...] = ()
 
@@ -214,18 +229,25 @@ def export(
             try:
                 image = images.open(source.task)
                 written += write_source(source, image, layout, object_name=object_name, at=now())
-            except (ImageError, LabelStudioError) as error:
+            except (ImageError, LabelStudioError, ExportError) as error:
                 failures.append(Note(source.task.id, str(error)))
+                if isinstance(error.__cause__, OSError) and error.__cause__.errno in NO_USE_GOING_ON:
+                    break
             progress(written, plan.new)
-    return Exported(written, plan.there, layout, plan.notes, tuple(failures))
+    unlabelled = sum(not source.task.exclusions for source in plan.sources)
+    return Exported(written, plan.there, layout, unlabelled, plan.notes, tuple(failures))
 
 
 @dataclass(frozen=True, slots=True)
 class ProjectStatus:
-    """Where a project stands: its counts, and for each task what people should know."""
+    """Where a project stands: its counts, and for each task what people should know.
+
+    `unlabelled` counts tasks with patches but no labelled object: nothing but a person's eye says that they are empty.
+    """
 
     tasks: int = 0
     rois: int = 0
+    unlabelled: int = 0
     states: Mapping[State, int] = field(default_factory=dict)
     notes: tuple[Note, ...] = ()
 
@@ -233,7 +255,7 @@ class ProjectStatus:
 def status(project_id: int, *, studio: TaskReader, min_approvals: int, margin: int) -> ProjectStatus:
     """Count a project's ROIs and patches by where they stand, with the reasons for what is short, refused or stale."""
     labeling = connected(project_id, studio)
-    tasks = rois = 0
+    tasks = rois = unlabelled = 0
     states: Counter[State] = Counter()
     notes: list[Note] = []
     for task in studio.tasks(project_id, labeling):
@@ -242,8 +264,11 @@ def status(project_id: int, *, studio: TaskReader, min_approvals: int, margin: i
         notes += [Note(task.id, text) for text in sorted(told)]
         if task.refusal is not None and task.refusal not in " ".join(told):
             notes.append(Note(task.id, task.refusal))
-        for decision in decide(task, min_approvals, margin):
+        decisions = decide(task, min_approvals, margin)
+        unlabelled += bool(decisions and not task.exclusions)
+        for decision in decisions:
             states[decision.state] += 1
             if decision.state is State.STALE:
-                notes.append(Note(task.id, f"an accepted patch is stale: {decision.note}"))
-    return ProjectStatus(tasks, rois, dict(states), tuple(notes))
+                place = "an accepted patch of {2} × {3} px at ({0}, {1})".format(*decision.patch.box.as_xywh())
+                notes.append(Note(task.id, f"{place} is stale: {decision.note}"))
+    return ProjectStatus(tasks, rois, unlabelled, dict(states), tuple(notes))

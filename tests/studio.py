@@ -31,7 +31,7 @@ def api(studio: LabelStudioProcess) -> Iterator[httpx.Client]:
 def service(studio: LabelStudioProcess, tmp_path: Path) -> Iterator[ServiceProcess]:
     """The service, running."""
     # Looking for changes by the clock is as rare as it can be: what a test waits for has to come by webhook.
-    with ServiceProcess(studio, tmp_path, NEGATIVES_RECONCILE_SECONDS="59") as running:
+    with ServiceProcess(studio, tmp_path, NEGATIVES_RECONCILE_SECONDS="60") as running:
         yield running
 
 

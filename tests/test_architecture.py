@@ -67,7 +67,7 @@ EXCEPTIONS = {("service.cli", "service.demo.loop")}
 
 VALUES_ONLY = {
     *("collections", "collections.abc", "dataclasses", "datetime", "enum", "functools", "hashlib", "itertools"),
-    *("bisect", "heapq", "json", "math", "typing", "numpy", "numpy.typing"),
+    *("bisect", "heapq", "json", "math", "typing", "urllib.parse", "numpy", "numpy.typing"),
 }
 """What may be imported from outside where nothing but values goes in and out."""
 

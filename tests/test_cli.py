@@ -203,7 +203,7 @@ class Jobs:
 def wait_for(*outcomes: Mapping[str, Any] | NegativesError) -> int:
     """The exit code when jobs end so."""
     work = [ProposeWork(7, (task,), "a") for task in range(len(outcomes))]
-    return cli._wait_for(cast(JobQueue, Jobs(iter(outcomes))), work)
+    return cli._wait_for(cast(JobQueue, Jobs(iter(outcomes))), work)[0]
 
 
 @pytest.mark.parametrize(

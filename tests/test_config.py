@@ -16,7 +16,7 @@ README = Path(__file__).parent.parent / "README.md"
 NEEDED = {
     "NEGATIVES_LABEL_STUDIO_URL": "http://localhost:8080",
     "NEGATIVES_LABEL_STUDIO_TOKEN": "0123456789abcdef",
-    "NEGATIVES_WEBHOOK_SECRET": "a secret of 8 or more",
+    "NEGATIVES_WEBHOOK_SECRET": "a-secret-of-8-or-more",
 }
 
 Set = Callable[..., None]
@@ -55,7 +55,7 @@ def test_all_missing_settings_are_named_at_once() -> None:
 
 def test_missing_wrong_and_unknown_settings_are_named_together(put: Set) -> None:
     """One look is enough."""
-    put(LABEL_STUDIO_URL="localhost:8080", WEBHOOK_SECRET="a secret of 8 or more", PORT="http", SECRET="x")
+    put(LABEL_STUDIO_URL="localhost:8080", WEBHOOK_SECRET="a-secret-of-8-or-more", PORT="http", SECRET="x")
     named = {line.partition(":")[0].strip() for line in refusal().splitlines()[1:]}
     assert named == {
         "NEGATIVES_LABEL_STUDIO_URL",
@@ -75,7 +75,7 @@ WRONG = {
     "an unknown database": ("DATABASE_URL", "mysql://me:pa55word@localhost/x"),
     "a port that is none": ("PORT", "65536"),
     "nobody's approval": ("MIN_APPROVALS", "0"),
-    "a pause that cron can't say": ("RECONCILE_SECONDS", "60"),
+    "a pause that cron can't say": ("RECONCILE_SECONDS", "45"),
     "a limit that refuses everything": ("MAX_WEBHOOK_BYTES", "0"),
     "an image limit that refuses everything": ("MAX_IMAGE_BYTES", "0"),
     "a pixel limit that refuses everything": ("MAX_IMAGE_PIXELS", "0"),

@@ -543,7 +543,7 @@ def test_status_tells_what_is_stale() -> None:
     """With the reason."""
     *_, states, notes = stand(FakeStudio(reviewed(1, both(1), exclusions=[Box(210, 210, 220, 220)])))
     assert states == {State.STALE: 1, State.ACCEPTED: 1}
-    assert notes == [(1, "an accepted patch is stale: a labelled object touches it")]
+    assert notes == [(1, "an accepted patch of 100 × 120 px at (200, 200) is stale: a labelled object touches it")]
 
 
 def test_status_tells_what_is_short() -> None:

@@ -7,15 +7,17 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
 import click
 import httpx
+from filelock import FileLock, Timeout
 from PIL import Image, ImageOps
 
 from service.config import PREFIX
@@ -73,9 +75,13 @@ def run_demo(*, label_studio: Path, directory: Path, images: Path | None, labels
     Raises `UsageError` for pictures that can't be used, `NegativesError` when anything was not as promised.
     """
     started = time.monotonic()
-    _fresh(directory)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)  # a closed terminal must leave nothing running either
     with ExitStack() as running:
-        pictures = _step("Pictures", lambda: _pictures(images, labels, directory / "pictures"))
+        running.enter_context(_alone_in(directory))
+        _fresh(directory)
+        _headline("Pictures")
+        pictures = _pictures(images, labels, directory / "pictures")
         objects = sum(len(picture.objects) for picture in pictures)
         _say(f"{len(pictures)} pictures with {objects} labelled objects")
         data_yaml = make_repository(pictures, directory / "yolo-repository")
@@ -88,50 +94,81 @@ def run_demo(*, label_studio: Path, directory: Path, images: Path | None, labels
         environment = _environment(studio, directory)
         _step("The service", lambda: _start_service(environment, directory, running))
 
-        names = sorted({thing.name for picture in pictures for thing in picture.objects}) or ["Object"]
-        annotator = Annotator.in_new_project(api, "Negatives demo", labeling_configuration(names))
-        project = annotator.project_id
-        _headline("A project is created and connected: negatives setup")
-        _command(environment, "setup", "--project", str(project))
-        tasks = dict(zip(annotator.upload([picture.path for picture in pictures]), pictures, strict=True))
-        for task, picture in tasks.items():
-            if picture.objects:
-                annotator.label_objects(task, picture.size, picture.objects)
-        _say(f"{len(tasks)} pictures uploaded, their objects labelled")
-
-        drawn = {task: picture for task, picture in tasks.items() if picture.roi is not None}
-        before = time.monotonic()
-        for task, picture in drawn.items():
-            assert picture.roi is not None
-            annotator.draw_roi(task, picture.size, picture.roi, picture.fields)
-        predictions = _step(
-            f"{len(drawn)} ROIs drawn; waiting for patches through the webhook",
-            lambda: _wait_for_predictions(annotator, list(drawn)),
-        )
-        offered = sum(len(prediction.patches) for prediction in predictions.values())
-        _say(f"{offered} patches came back in {time.monotonic() - before:.1f} s")
-
-        accepted, rejected = _review(annotator, predictions)
-        _say(f"{accepted} patches accepted, {rejected} rejected")
-        positives = _digests(data_yaml.parent)
-        _headline("The accepted ones are exported: negatives export")
-        _command(environment, "export", "--project", str(project), "--into", str(data_yaml))
-        _command(environment, "status", "--project", str(project), may_need_a_person=True)
-
-        broken = Broken()
-        _check(broken, data_yaml, tasks, predictions, accepted, positives)
-        _command(environment, "export", "--project", str(project), "--into", str(data_yaml), quiet=True)
-        broken.unless(len(_negatives(data_yaml)) == accepted, "a second export with nothing new must add nothing")
+        project, left = _go_round(environment, api, pictures, data_yaml)
+        accepted = len(_negatives(data_yaml))
         _summary(studio, environment, project, data_yaml, accepted, time.monotonic() - started)
-        if broken.promises:
-            raise NegativesError("the demo did not keep its promises:\n  " + "\n  ".join(broken.promises))
-        if not once:
-            click.echo("\nEverything stays up for clicking. Press Ctrl-C to stop it.")
+        if once:
+            click.echo("\nEverything is stopped now; without ONCE=1 it would stay up for clicking.")
+        else:
+            click.echo("\nEverything stays up for clicking. Press Ctrl-C to stop it. Try this task:")
+            _say(f"{studio.url}/projects/{project}/data?task={left}")
+            _say("Review: open the tab negatives, choose Duplicate Annotation in its menu (three dots), delete a patch")
+            _say("(click, Backspace), Submit. Draw: press +, choose Background ROI, draw, Submit, reload the page.")
             _wait_for_ctrl_c()
             click.echo("\nStopping.")
 
 
+def _go_round(
+    environment: dict[str, str], api: httpx.Client, pictures: Sequence[Picture], data_yaml: Path
+) -> tuple[int, int]:
+    """Once round the loop, with the checks of what was promised; the project, and the task that is left to review."""
+    names = sorted({thing.name for picture in pictures for thing in picture.objects}) or ["Object"]
+    annotator = Annotator.in_new_project(api, "Negatives demo", labeling_configuration(names))
+    project = annotator.project_id
+    _headline("A project is created and connected: negatives setup")
+    _command(environment, "setup", "--project", str(project))
+    tasks = dict(zip(annotator.upload([picture.path for picture in pictures]), pictures, strict=True))
+    for task, picture in tasks.items():
+        if picture.objects:
+            annotator.label_objects(task, picture.size, picture.objects)
+    _say(f"{len(tasks)} pictures uploaded, their objects labelled")
+
+    drawn = {task: picture for task, picture in tasks.items() if picture.roi is not None}
+    before = time.monotonic()
+    for task, picture in drawn.items():
+        assert picture.roi is not None
+        annotator.draw_roi(task, picture.size, picture.roi, picture.fields)
+    predictions = _step(
+        f"{len(drawn)} ROIs drawn; waiting for patches through the webhook",
+        lambda: _wait_for_predictions(annotator, list(drawn)),
+    )
+    offered = sum(len(prediction.patches) for prediction in predictions.values())
+    _say(f"{offered} patches came back in {time.monotonic() - before:.1f} s")
+
+    *_, left = predictions
+    reviewed = {task: one for task, one in predictions.items() if task != left or len(predictions) == 1}
+    accepted, rejected = _review(annotator, reviewed)
+    _say(f"{accepted} patches accepted, {rejected} rejected; what is pending is left for you")
+    positives = _digests(data_yaml.parent)
+    _headline("The accepted ones are exported: negatives export")
+    _command(environment, "export", "--project", str(project), "--into", str(data_yaml))
+    _command(environment, "status", "--project", str(project), may_need_a_person=True)
+
+    broken = Broken()
+    _check(broken, data_yaml, tasks, predictions, accepted, positives)
+    _command(environment, "export", "--project", str(project), "--into", str(data_yaml), quiet=True)
+    broken.unless(len(_negatives(data_yaml)) == accepted, "a second export with nothing new must add nothing")
+    if broken.promises:
+        raise NegativesError("the demo did not keep its promises:\n  " + "\n  ".join(broken.promises))
+    return project, left
+
+
 # ---------------------------------------------------------------- preparing
+
+
+@contextmanager
+def _alone_in(directory: Path) -> Iterator[None]:
+    """One demo in one folder: the next would clear what this one stands on."""
+    name = hashlib.sha256(str(directory.resolve()).encode()).hexdigest()[:16]
+    lock = FileLock(Path(tempfile.gettempdir()) / f"negatives-demo-{name}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise UsageError(f"a demo is running in {directory}: stop it, or name another with --directory") from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _fresh(directory: Path) -> None:
@@ -158,7 +195,8 @@ def _pictures(images: Path | None, labels: Path | None, drawn_into: Path) -> tup
         objects = find_labels(path, labels, size)
         found.append(Picture(path, size, objects, _roi(size, objects)))
     if not any(picture.objects for picture in found):
-        _say("no labels were found beside the pictures: every pixel counts as background (LABELS=dir names a folder)")
+        where = labels or "beside the pictures (LABELS=dir names another folder)"
+        _say(f"no labels were found in {where}: every pixel counts as background, so look twice at the patches")
     if not any(picture.roi for picture in found):
         raise UsageError(f"no picture of {images} has background of {SMALLEST_ROI} px between its objects")
     return tuple(found)
@@ -362,7 +400,11 @@ def _dot() -> None:
 def _step(title: str, work: Callable[[], T]) -> T:
     click.secho(f"\n{title} ", bold=True, nl=False)
     started = time.monotonic()
-    result = work()
+    try:
+        result = work()
+    except BaseException:
+        click.echo()  # the message that follows gets a line of its own
+        raise
     click.echo(f" {time.monotonic() - started:.1f} s")
     return result
 

@@ -6,7 +6,7 @@ and half-open; outlines are floats, because they come from percents.
 
 from dataclasses import dataclass
 from itertools import pairwise
-from math import ceil, cos, floor, radians, sin
+from math import ceil, cos, floor, isfinite, radians, sin
 
 # Label Studio's percents are floats: 100 px of 640 come back as 99.99999999999999. A thousandth of a pixel is far below
 # what a hand can draw and far above what the arithmetic loses.
@@ -111,8 +111,8 @@ class Outline:
         """A rectangle in pixels, turned clockwise by `rotation` degrees about its top-left corner (as Label Studio
         does).
         """
-        if not (width > 0 and height > 0):
-            raise ValueError(f"empty rectangle: {width} × {height} px")
+        if not (width > 0 and height > 0 and all(isfinite(value) for value in (x, y, width, height, rotation))):
+            raise ValueError(f"empty rectangle: {width} × {height} px at ({x}, {y}), turned by {rotation}")
         c, s = cos(radians(rotation)), sin(radians(rotation))
         corners = ((0.0, 0.0), (width, 0.0), (width, height), (0.0, height))
         return cls(tuple((x + u * c - v * s, y + u * s + v * c) for u, v in corners))

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from hashlib import sha256
+from urllib.parse import urlsplit
 
 from service.domain.geometry import Box, Outline
 from service.errors import InvalidRules
@@ -123,13 +124,17 @@ def roi_echo_id(task_id: int, roi: Roi) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """Where a patch comes from; it travels with the patch, so it holds when ROI and prediction are gone."""
+    """Where a patch comes from; it travels with the patch, so it holds when ROI and prediction are gone.
+
+    `image` is a digest of the reference of the image that it was drawn on, empty when not known.
+    """
 
     roi: Box
     rules: Rules
     rules_from: Mapping[str, str]
     seed: int
     version: str
+    image: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,12 +157,16 @@ class Shortfall:
 
 @dataclass(frozen=True, slots=True)
 class RoiOutcome:
-    """What came of one ROI: its patches, and why there are fewer than asked (or none: `refusal`)."""
+    """What came of one ROI: its patches, and why there are fewer than asked (or none: `refusal`).
+
+    `is_gone` marks an ROI that was deleted and stays in the proposal only to remember what was said of its patches.
+    """
 
     roi: Roi
     patches: tuple[Patch, ...] = ()
     shortfall: Shortfall | None = None
     refusal: str | None = None
+    is_gone: bool = False
 
     @property
     def explanation(self) -> str | None:
@@ -170,13 +179,32 @@ class RoiOutcome:
 
 
 @dataclass(frozen=True, slots=True)
+class Memory:
+    """What a prediction has to remember when it is changed, because nothing else in Label Studio does.
+
+    `shown`: what the reviewer of an annotation was shown, by annotation id, where the annotation itself doesn't say.
+    `rejected`: the boxes of rejected patches, by id, also of those no longer on offer. `before`: the ids on offer
+    before the change.
+    """
+
+    shown: Mapping[int, frozenset[str]] = field(default_factory=dict)
+    rejected: Mapping[str, Box] = field(default_factory=dict)
+    before: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
 class Proposal:
-    """The patches offered for one task, ROI by ROI; travels as a prediction."""
+    """The patches offered for one task, ROI by ROI; travels as a prediction.
+
+    `is_unlabelled`: no object is labelled in the picture, so the patches are proved free of nothing.
+    """
 
     task_id: int
     width: int
     height: int
     outcomes: tuple[RoiOutcome, ...]
+    is_unlabelled: bool = False
+    memory: Memory = field(default_factory=Memory, compare=False)
 
     @property
     def patches(self) -> tuple[Patch, ...]:
@@ -205,6 +233,7 @@ class Review:
     """One person's annotation, read as verdicts: the patches it holds and the ids that it was shown.
 
     `reviewer` is Label Studio's user id, None when that user was deleted. `at` is when it was last submitted.
+    `inferred`: the annotation has lost the ROI that says what was shown, so it was concluded.
     """
 
     annotation_id: int
@@ -212,6 +241,7 @@ class Review:
     at: datetime
     held: tuple[Patch, ...]
     shown: frozenset[str]
+    inferred: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,12 +258,16 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class StandingPrediction:
-    """One prediction of ours as Label Studio holds it: its id, its patches, and its result's content for comparing."""
+    """One prediction of ours as Label Studio holds it: its id, its ROIs and patches, what it remembers, and its
+    result's content for comparing.
+    """
 
     id: int
     patches: tuple[Patch, ...]
     content: str
     explanations: tuple[str, ...] = ()
+    rois: tuple[Roi, ...] = ()
+    memory: Memory = field(default_factory=Memory)
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,6 +288,17 @@ class Task:
     reviews: tuple[Review, ...] = ()
     standing: tuple[StandingPrediction, ...] = ()
     refusal: str | None = None
+
+    @property
+    def image_reference(self) -> str:
+        """Where its image is, fit to be written down: a link without sign-in and query, which may be a signature."""
+        parts = urlsplit(self.image) if self.image.startswith(("http://", "https://")) else None
+        return self.image if parts is None else f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+    @property
+    def image_digest(self) -> str:
+        """A short digest of the reference: another image, another digest."""
+        return _digest(self.image_reference)
 
     @property
     def scene(self) -> Scene:

@@ -6,23 +6,28 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePath
 
+from service.domain.geometry import Box
 from service.domain.model import Decision, Patch, State, Task
 
 SMALLEST_SIDE = 10
 """Pixels; trainers drop images with a shorter side (Ultralytics, `data/utils.py`)."""
+LONGEST_STEM = 150
+"""Bytes; with what is added to it a name stays below the 255 of common file systems."""
 
 
 @dataclass(frozen=True, slots=True)
 class ExportedSource:
-    """One metadata file that is there already: whose it is, and which region became which number.
+    """One metadata file that is there already: whose it is, and which patch became which number.
 
-    `files` holds the names of those images that are really there.
+    `patches` holds region id and box by number, `present` the numbers whose images are really there, `blocked` those
+    whose label is no longer empty: somebody else's by now.
     """
 
     stem: str
     owner: tuple[int, int, str] | None
-    numbers: Mapping[str, int] = field(default_factory=dict)
+    patches: Mapping[int, tuple[str, Box]] = field(default_factory=dict)
     present: frozenset[int] = frozenset()
+    blocked: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +49,15 @@ class Negative:
 
 @dataclass(frozen=True, slots=True)
 class SourcePlan:
-    """What one task's image contributes. `negatives` is in the order of numbers, those that are there included."""
+    """What one task's image contributes. `negatives` is in the order of numbers, those that are there included;
+    `has_metadata` tells that its metadata file is there already.
+    """
 
     task: Task
     source_name: str
     stem: str
     negatives: tuple[Negative, ...]
+    has_metadata: bool = False
 
     @property
     def new(self) -> tuple[Negative, ...]:
@@ -89,7 +97,7 @@ class Plan:
 
 def owner_of(task: Task) -> tuple[int, int, str]:
     """Whose a metadata file is: project, task and image reference."""
-    return task.project_id, task.id, task.image
+    return task.project_id, task.id, task.image_reference
 
 
 def negative_stem(stem: str, number: int) -> str:
@@ -118,14 +126,14 @@ def plan_export(decided: Iterable[tuple[Task, str, tuple[Decision, ...]]], exist
                 notes.append(Note(task.id, f"{text} ({_place(decision.patch)})"))
             elif decision.state is State.ACCEPTED:
                 accepted.append(decision)
-        stem = PurePath(name).stem.lstrip(".") or f"task{task.id}"  # readers don't see dot-files
+        stem = _fit(PurePath(name).stem) or f"task{task.id}"
         source = own.get(owner_of(task)) or _claim(task, stem, claimed, create=bool(accepted))
         if source is None:
             continue
         negatives = tuple(_numbered(source, accepted, taken))
-        notes += _withdrawn(task, source, negatives)
+        notes += _withdrawn(task, source, negatives, decisions)
         if negatives:
-            plans.append(SourcePlan(task, name, source.stem, negatives))
+            plans.append(SourcePlan(task, name, source.stem, negatives, source is own.get(owner_of(task))))
     return Plan(tuple(plans), tuple(notes))
 
 
@@ -142,33 +150,46 @@ def _claim(task: Task, stem: str, claimed: dict[str, ExportedSource], *, create:
     return source
 
 
-def _numbered(source: ExportedSource, accepted: list[Decision], taken: set[str]) -> Iterable[Negative]:
+def _fit(stem: str) -> str:
+    """A stem that every file system takes: no control characters, no leading dot (readers skip those), not too long."""
+    printable = "".join(char if char.isprintable() else "_" for char in stem).lstrip(".")
+    return printable.encode()[:LONGEST_STEM].decode(errors="ignore").strip()
+
+
+def _numbered(source: ExportedSource, accepted: list[Decision], taken: set[str]) -> list[Negative]:
+    """A number for each: its own from before, if that is still the same place and free, else the first that is."""
+    known = {patch: number for number, patch in source.patches.items() if number not in source.blocked}
     negatives = []
     number = 0
-    used = set(source.numbers.values())
     for decision in accepted:
-        known = source.numbers.get(decision.patch.id)
-        if known is not None:
-            negatives.append(Negative(known, decision, is_new=known not in source.present))
+        before = known.get((decision.patch.id, decision.patch.box))
+        if before is not None:
+            negatives.append(Negative(before, decision, is_new=before not in source.present))
             continue
         number += 1
-        while number in used or negative_stem(source.stem, number).casefold() in taken:
+        while number in source.patches or negative_stem(source.stem, number).casefold() in taken:
             number += 1
         taken.add(negative_stem(source.stem, number).casefold())
         negatives.append(Negative(number, decision, is_new=True))
     return sorted(negatives, key=lambda negative: negative.number)
 
 
-def _withdrawn(task: Task, source: ExportedSource, negatives: tuple[Negative, ...]) -> list[Note]:
-    still = {negative.decision.patch.id for negative in negatives}
-    return [
-        Note(
-            task.id,
-            f"{negative_stem(source.stem, number)} was exported before and is no longer accepted: remove it by hand",
-        )
-        for region, number in sorted(source.numbers.items(), key=lambda item: item[1])
-        if region not in still and number in source.present
-    ]
+def _withdrawn(
+    task: Task, source: ExportedSource, negatives: tuple[Negative, ...], decisions: tuple[Decision, ...]
+) -> list[Note]:
+    """Negatives that are in the dataset and should not be: a person is told, nothing is removed."""
+    still = {negative.number for negative in negatives}
+    states = {decision.patch.id: decision.state for decision in decisions}
+    notes = []
+    for number, (region, _) in sorted(source.patches.items()):
+        if number in still or number not in source.present:
+            continue
+        why = {
+            State.ACCEPTED: "but the patch was moved since: remove the old one by hand",
+            State.STALE: "but is no longer proved (see above): look at it, and remove it by hand if need be",
+        }.get(states.get(region, State.PENDING), "and is no longer accepted: remove it by hand")
+        notes.append(Note(task.id, f"{negative_stem(source.stem, number)} was exported before {why}"))
+    return notes
 
 
 def _too_small(patch: Patch) -> bool:

@@ -7,12 +7,14 @@ image.
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from service.domain.geometry import Box
 from service.errors import ExportError
 from service.export.plan import Existing, ExportedSource, negative_stem
 
@@ -58,6 +60,8 @@ def _yolo_layout(data_yaml: Path) -> Layout:
         raise ExportError(f"{data_yaml} holds no settings: a data.yaml with train, val and names was expected")
     root = _root(data_yaml, data.get("path"))
     train = data.get("train")
+    if not train:
+        raise ExportError(f"{data_yaml} has no train split: add a line like train: images/train")
     entries = train if isinstance(train, list) else [train]
     folders = [entry for entry in entries if isinstance(entry, str) and not entry.endswith(".txt")]
     if not folders:
@@ -75,7 +79,7 @@ def _root(data_yaml: Path, path: object) -> Path:
         return here
     root = here / str(path)
     if not root.is_dir():
-        raise ExportError(f"{data_yaml}: its path {str(path)!r} is no directory as seen from there; make it absolute")
+        raise ExportError(f"{data_yaml}: its path {str(path)!r} is no directory ({root} doesn't exist)")
     return root.resolve()
 
 
@@ -101,14 +105,14 @@ def read_existing(layout: Layout) -> Existing:
     Raises `ExportError` for a metadata file of ours that can't be read: without it an export would write everything
     again.
     """
-    images = {path.stem.casefold() for path in _files(layout.images) if path.suffix.lower() in IMAGE_SUFFIXES}
-    labels = {path.stem.casefold() for path in _files(layout.labels) if path.suffix.lower() == ".txt"}
-    sources = {}
-    for path in _files(layout.metadata):
-        if path.name.endswith(METADATA_SUFFIX):
-            stem = path.name.removesuffix(METADATA_SUFFIX)
-            sources[stem.casefold()] = _read_source(path, stem, images)
-    return Existing(sources, frozenset(images | labels))
+    try:
+        images = {path.stem.casefold() for path in _files(layout.images) if path.suffix.lower() in IMAGE_SUFFIXES}
+        labels = {path.stem.casefold(): path for path in _files(layout.labels) if path.suffix.lower() == ".txt"}
+        noted = [path for path in _files(layout.metadata) if path.name.endswith(METADATA_SUFFIX)]
+    except OSError as error:
+        raise ExportError(f"{error.filename} can't be read ({error.strerror}): may you read the dataset?") from error
+    sources = [_read_source(path, images, labels) for path in noted]
+    return Existing({source.stem.casefold(): source for source in sources}, frozenset(images | labels.keys()))
 
 
 def _files(folder: Path) -> list[Path]:
@@ -118,23 +122,31 @@ def _files(folder: Path) -> list[Path]:
         return [Path(entry.path) for entry in entries if not entry.name.startswith(".")]
 
 
-def _read_source(path: Path, stem: str, images: set[str]) -> ExportedSource:
+def _read_source(path: Path, images: set[str], labels: Mapping[str, Path]) -> ExportedSource:
+    stem = path.name.removesuffix(METADATA_SUFFIX)
     try:
         document: Any = json.loads(path.read_text(encoding="utf-8"))
         provenance = document.get("provenance")
         if provenance is None:
             return ExportedSource(stem, owner=None)  # the desktop tool's: not ours to add to
         studio = provenance["label_studio"]
-        numbers = {str(item["region"]): int(item["id"]) for item in provenance["patches"]}
+        patches = {
+            int(item["id"]): (str(item["region"]), Box.sized(*map(int, item["box"]))) for item in provenance["patches"]
+        }
+        names = {number: negative_stem(stem, number).casefold() for number in patches}
         return ExportedSource(
             stem=stem,
             owner=(int(studio["project"]), int(studio["task"]), str(studio["image"])),
-            numbers=numbers,
-            present=frozenset(
-                number for number in numbers.values() if negative_stem(stem, number).casefold() in images
+            patches=patches,
+            present=frozenset(number for number, name in names.items() if name in images),
+            blocked=frozenset(
+                number
+                for number, name in names.items()
+                if name not in images and name in labels and labels[name].stat().st_size
             ),
         )
     except (OSError, UnicodeDecodeError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ExportError(
-            f"{path} can't be read ({error!r}): restore it from your version control, or move it and its negatives away"
+            f"{path} can't be read ({type(error).__name__}): restore it from your version control, or move it and its "
+            "negatives away"
         ) from error

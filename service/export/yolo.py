@@ -5,10 +5,10 @@ the next one under the same names), then the label, then the image. Nothing that
 metadata.
 """
 
+import fcntl
 import io
 import json
 import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -16,8 +16,8 @@ from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
-from filelock import FileLock, Timeout
 from PIL import Image
 
 from service import __version__
@@ -32,25 +32,32 @@ PART = ".part"
 
 @contextmanager
 def sole_exporter(layout: Layout) -> Iterator[None]:
-    """Keep other exports of this machine out of the same dataset, and clear what a killed one left half-written.
+    """Keep other exports out of the same dataset, and clear what a killed one left half-written.
 
-    Raises `ExportError` when one is running.
+    The lock is on the dataset's own folder, so it holds for everybody who sees that folder, from containers too, and
+    leaves no file. Raises `ExportError` when another export is running.
     """
-    name = sha256(str(layout.metadata.resolve()).encode()).hexdigest()[:16]
-    lock = FileLock(Path(tempfile.gettempdir()) / f"negatives-export-{name}.lock")
+    folder = layout.metadata
     try:
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise ExportError(
-            f"another export into {layout.metadata} is running; wait for it and run this again"
-        ) from error
+        folder.mkdir(parents=True, exist_ok=True)
+        held = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise ExportError(f"{error.filename or folder} can't be opened ({error.strerror})") from error
     try:
-        for folder in {layout.images, layout.labels, layout.metadata}:
-            for left in folder.glob(f".*_neg*{PART}"):  # by an export that was killed
+        _lock(held, folder)
+        for part in {layout.images, layout.labels, layout.metadata}:
+            for left in part.glob(f".*_neg*{PART}"):
                 left.unlink(missing_ok=True)
         yield
     finally:
-        lock.release()
+        os.close(held)  # and with it the lock
+
+
+def _lock(held: int, folder: Path) -> None:
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise ExportError(f"another export into {folder} is running; wait for it and run this again") from error
 
 
 def write_source(plan: SourcePlan, image: Image.Image, layout: Layout, *, object_name: str, at: datetime) -> int:
@@ -64,7 +71,8 @@ def write_source(plan: SourcePlan, image: Image.Image, layout: Layout, *, object
         pictures = {negative.number: _jpeg(image, negative) for negative in plan.new}
         path = layout.metadata / f"{plan.stem}{METADATA_SUFFIX}"
         document = metadata(plan, _known_records(path, layout), pictures, image.size, object_name=object_name, at=at)
-        _replace(path, (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode())
+        write = _replace if plan.has_metadata else _create
+        write(path, (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode())
         for negative in plan.new:
             stem = plan.file_stem(negative)
             label = layout.labels / f"{stem}.txt"
@@ -117,7 +125,7 @@ def metadata(
             "label_studio": {
                 "project": plan.task.project_id,
                 "task": plan.task.id,
-                "image": plan.task.image,
+                "image": plan.task.image_reference,
             },
             "image_size": list(size),
             "patches": ordered,
@@ -147,12 +155,18 @@ def _record(plan: SourcePlan, negative: Negative, picture: bytes, at: datetime) 
 
 
 def _known_records(path: Path, layout: Layout) -> dict[int, dict[str, Any]]:
-    """The records of negatives whose images are there; one that an interrupted run announced and lost is forgotten."""
+    """The records of negatives whose images are there, in the folder of images or, from a plain export into the same
+    place, beside the metadata; one that an interrupted run announced and lost is forgotten.
+    """
     if not path.exists():
         return {}
     document = json.loads(path.read_text(encoding="utf-8"))
     records = document["provenance"]["patches"]
-    return {int(record["id"]): record for record in records if (layout.images / record["file"]).exists()}
+    return {int(record["id"]): record for record in records if _is_there(record["file"], layout)}
+
+
+def _is_there(name: str, layout: Layout) -> bool:
+    return (layout.images / name).exists() or (layout.metadata / name).exists()
 
 
 def _jpeg(image: Image.Image, negative: Negative) -> bytes:
@@ -191,7 +205,7 @@ def _replace(path: Path, content: bytes) -> None:
 
 def _temporary(path: Path, content: bytes) -> Path:
     """A dot-file beside the path, written through to the disk: readers of images don't see it."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}{PART}")
+    temporary = path.with_name(f".{path.name}.{uuid4().hex[:8]}{PART}")
     try:
         with temporary.open("wb") as file:
             file.write(content)

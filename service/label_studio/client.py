@@ -220,8 +220,9 @@ class LabelStudioClient:
             self._sdk.projects.validate_label_config(project_id, label_config=xml)
             self._sdk.projects.update(project_id, label_config=xml, request_options=ONCE)
 
-    def touch(self, project: Project) -> None:
+    def touch(self, project_id: int) -> None:
         """Set the project's title to what it is, so that Label Studio sends PROJECT_UPDATED to its webhooks."""
+        project = self.project(project_id)
         with _translated(f"project {project.id}"):
             self._sdk.projects.update(project.id, title=project.title, request_options=ONCE)
 
@@ -259,6 +260,11 @@ class LabelStudioClient:
                 request_options=ONCE,
             )
 
+    def switch_off_webhook(self, webhook: Webhook) -> None:
+        """Keep a webhook, but have nothing sent to it."""
+        with _translated(f"webhook {webhook.id}"):
+            self._sdk.webhooks.update(webhook.id, url=webhook.url, is_active=False, request_options=ONCE)
+
 
 def _webhook(item: Mapping[str, Any]) -> Webhook:
     return Webhook(
@@ -295,7 +301,8 @@ def _translated(what: str) -> Iterator[None]:
     try:
         yield
     except ApiError as error:
-        raise _refused(what, error.status_code or 0, error.body) from error
+        # Not "from error": its text holds all headers and the body, and some logs print causes.
+        raise _refused(what, error.status_code or 0, error.body) from None
     except httpx.HTTPStatusError as error:
         raise _refused(what, error.response.status_code, error.response.text) from error
     except httpx.TransportError as error:

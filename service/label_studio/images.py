@@ -17,6 +17,7 @@ from service.domain.model import Task
 from service.errors import ImageError, LabelStudioUnavailable
 
 CLOUD = frozenset(("s3", "gs", "azure-blob", "azure"))
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")  # not all that Pillow knows: EPS runs Ghostscript
 SIXTEEN_BIT = frozenset(("I", "I;16", "I;16L", "I;16B", "I;16N"))
 
 
@@ -98,7 +99,7 @@ class ImageSource:
 
     def _upright(self, data: bytes, task: Task) -> Image.Image:
         try:
-            image = Image.open(io.BytesIO(data))
+            image = Image.open(io.BytesIO(data), formats=FORMATS)
             if image.width * image.height > self._limits.max_pixels:
                 raise ImageError(
                     f"the image of task {task.id} has {image.width} × {image.height} px, more than "

@@ -6,7 +6,7 @@ the upright image; rotation is in degrees clockwise about the top-left corner.
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 from math import atan2, cos, degrees, hypot, radians, sin
 from typing import Any
@@ -14,9 +14,9 @@ from typing import Any
 from service.domain.geometry import Box, Outline, inward, outward
 from service.domain.model import (
     MODEL_VERSION,
-    PATCH_PREFIX,
     ROI_PREFIX,
     RULE_FIELDS,
+    Memory,
     Patch,
     Proposal,
     Provenance,
@@ -26,6 +26,7 @@ from service.domain.model import (
     Rules,
     StandingPrediction,
     Task,
+    patch_id,
     roi_echo_id,
 )
 from service.errors import NegativesError, PayloadError
@@ -39,7 +40,7 @@ UNREADABLE = (LookupError, TypeError, ValueError, AttributeError, ArithmeticErro
 
 # Results that say something of a region or of the whole task, but draw nothing themselves.
 NOT_DRAWN = frozenset(
-    ("choices", "textarea", "number", "rating", "datetime", "taxonomy", "pairwise", "ranker", "relation", "labels")
+    ("choices", "textarea", "number", "rating", "datetime", "taxonomy", "pairwise", "ranker", "relation")
 )
 
 
@@ -77,7 +78,8 @@ def read_task(payload: Json, labeling: Labeling) -> Task:
         except NegativesError as error:
             refusal = f"annotation {annotation['id']}: {error}"
         except UNREADABLE as error:
-            refusal = f"annotation {annotation['id']} can't be read ({error!r})"
+            lacks = f"a region lacks {error}" if isinstance(error, KeyError) else "a region in it has no sense"
+            refusal = f"annotation {annotation['id']} can't be read: {lacks}"
     if len(reader.sizes) > 1:
         sizes = " and ".join(f"{width} × {height}" for width, height in sorted(reader.sizes))
         refusal = f"its regions disagree about the image's size ({sizes} px): was the image replaced?"
@@ -87,7 +89,7 @@ def read_task(payload: Json, labeling: Labeling) -> Task:
         image=task.image,
         updated_at=updated_at,
         size=next(iter(reader.sizes)) if len(reader.sizes) == 1 else min(reader.sizes, default=None),
-        rois=tuple(reader.rois.values()),
+        rois=reader.requests,
         exclusions=tuple(dict.fromkeys(reader.exclusions)),
         reviews=tuple(reader.reviews),
         standing=standing,
@@ -103,8 +105,14 @@ class _RegionReader:
         self.labeling = labeling
         self.sizes: set[tuple[int, int]] = set()
         self.rois: dict[str, Roi] = {}
+        self.fields: dict[str, dict[str, float]] = {}
         self.exclusions: list[Box] = []
         self.reviews: list[Review] = []
+
+    @property
+    def requests(self) -> tuple[Roi, ...]:
+        """The ROIs, each with what its fields say, where it was drawn or in a copy of the proposal: the latest wins."""
+        return tuple(replace(roi, fields=self.fields.get(echo, {})) for echo, roi in self.rois.items())
 
     def read(self, annotation: Json, standing: tuple[StandingPrediction, ...], predictions: Iterable[Json]) -> None:
         """Read one submitted annotation; later ones win where two people drew the same ROI."""
@@ -118,18 +126,23 @@ class _RegionReader:
                 continue
             size = _size(result)
             self.sizes.add(size)
-            name, region_id = result.get("from_name"), str(result["id"])
+            name, region_id = result.get("from_name"), str(result.get("id") or "")
             if name == ROI:
                 if region_id.startswith(ROI_PREFIX):
                     shown = (shown or set()) | set(_meta(result).get("shown", ()))
+                    self.fields.setdefault(region_id, {}).update(fields.get(region_id, {}))
                 else:
                     rois.append(Roi(region_id, _outline(result, size), fields.get(region_id, {})))
             elif name == PATCH:
-                held.append(Patch(region_id, _patch_box(result, size), _provenance(result)))
+                box = _patch_box(result, size)
+                held.append(Patch(region_id or patch_id(self.task_id, box), box, _provenance(result)))
             elif (exclusion := _extent(result, size)) is not None:
                 self.exclusions.append(exclusion)
         for roi in rois:
-            self.rois[roi_echo_id(self.task_id, roi)] = roi
+            echo = roi_echo_id(self.task_id, roi)
+            self.rois[echo] = roi
+            self.fields.setdefault(echo, {}).update(roi.fields)
+        inferred = shown is None
         if shown is None:
             shown = _shown_otherwise(annotation, held, standing, predictions)
         if held or shown:
@@ -140,6 +153,7 @@ class _RegionReader:
                     at=_moment(annotation["updated_at"]),
                     held=tuple(held),
                     shown=frozenset(shown),
+                    inferred=inferred,
                 )
             )
 
@@ -152,45 +166,63 @@ def _shown_otherwise(
 ) -> set[str]:
     """What a reviewer was shown when their annotation has lost the ROI that lists it.
 
-    Label Studio's snapshot of the prediction, else the standing prediction, if the annotation was made from it and it
-    has not changed since: a patch that was added later was not rejected by them.
+    If the annotation was made from our prediction: what the prediction remembers of it, else what is on offer, or was
+    when they submitted: a patch that was added later was not rejected by them.
     """
-    snapshot = annotation.get("prediction") or {}
-    if snapshot.get("model_version") == MODEL_VERSION:
-        return _patch_ids(snapshot.get("result") or ())
     held_ids = {patch.id for patch in held}
     submitted = _moment(annotation["updated_at"])
     for prediction, ours in ((p, s) for s in standing for p in predictions if p.get("id") == s.id):
+        if (remembered := ours.memory.shown.get(int(annotation["id"]))) is not None:
+            return set(remembered)
         ids = {patch.id for patch in ours.patches}
-        made_from_it = annotation.get("parent_prediction") == ours.id or bool(held_ids & ids)
-        if made_from_it and _moment(prediction["updated_at"]) <= submitted:
-            return ids
+        if annotation.get("parent_prediction") == ours.id or held_ids & (ids | ours.memory.before):
+            return ids if _moment(prediction["updated_at"]) <= submitted else set(ours.memory.before)
     return set()
-
-
-def _patch_ids(results: Iterable[Json]) -> set[str]:
-    return {str(item["id"]) for item in results if str(item.get("id", "")).startswith(PATCH_PREFIX)}
 
 
 def _standing(prediction: Json) -> StandingPrediction:
     results = prediction.get("result") or []
-    patches, explanations = [], []
+    patches, explanations, rois, memory = [], [], [], Memory()
     for result in results:
+        size, region_id = _size(result), str(result["id"])
         if result.get("from_name") == PATCH:
-            patches.append(Patch(str(result["id"]), _patch_box(result, _size(result)), _provenance(result)))
-        elif explanation := _meta(result).get("explanation"):
-            explanations.append(str(explanation))
+            patches.append(Patch(region_id, _patch_box(result, size), _provenance(result)))
+            continue
+        rois.append(Roi(region_id, _outline(result, size)))
+        meta = _meta(result)
+        if meta.get("explanation"):
+            explanations.append(str(meta["explanation"]))
+        if meta.get("memory"):
+            memory = _read_memory(meta["memory"])
     return StandingPrediction(
         id=int(prediction["id"]),
         patches=tuple(patches),
         content=fingerprint(results),
         explanations=tuple(explanations),
+        rois=tuple(rois),
+        memory=memory,
     )
 
 
+def _read_memory(noted: Json) -> Memory:
+    return Memory(
+        shown={int(annotation): frozenset(ids) for annotation, ids in noted["shown"].items()},
+        rejected={str(region): Box.sized(*box) for region, box in noted["rejected"].items()},
+        before=frozenset(noted["before"]),
+    )
+
+
+def _write_memory(memory: Memory) -> dict[str, Any]:
+    return {
+        "shown": {str(annotation): sorted(ids) for annotation, ids in sorted(memory.shown.items())},
+        "rejected": {region: list(box.as_xywh()) for region, box in sorted(memory.rejected.items())},
+        "before": sorted(memory.before),
+    }
+
+
 def fingerprint(results: Iterable[Json]) -> str:
-    """What two results must share to show the same: ids, controls, geometry and meta; whatever else a version of Label
-    Studio adds to a region doesn't count as a change.
+    """What two results must share to show the same: ids, controls, geometry and meta. What is remembered doesn't count
+    as a change, nor whatever else a version of Label Studio adds to a region.
     """
     return json.dumps(
         [
@@ -201,7 +233,7 @@ def fingerprint(results: Iterable[Json]) -> str:
                     key: round(value, 6) if isinstance(value, float | int) else value
                     for key, value in (item.get("value") or {}).items()
                 },
-                item.get("meta"),
+                {"text": (item.get("meta") or {}).get("text"), **_meta(item), "memory": None},
             ]
             for item in results
         ],
@@ -316,6 +348,7 @@ def _provenance(result: Json) -> Provenance | None:
             rules_from=meta["rules_from"],
             seed=int(meta["seed"]),
             version=str(meta["version"]),
+            image=str(meta.get("image", "")),
         )
     except (KeyError, TypeError, ValueError, NegativesError):
         return None  # drawn by hand, or its note was rewritten: the box itself still counts
@@ -324,12 +357,14 @@ def _provenance(result: Json) -> Provenance | None:
 def write_prediction(proposal: Proposal, labeling: Labeling) -> dict[str, Any]:
     """The proposal as Label Studio stores it: `{task, model_version, result}`.
 
-    Each ROI comes first, under an id of its own, and lists in its meta the ids of the patches shown with it: a copy
-    of the prediction is a complete annotation that says what its reviewer was shown.
+    Each ROI comes first, under an id of its own, and lists in its meta the ids of all patches shown: a copy of the
+    prediction is a complete annotation that says what its reviewer was shown, even when one ROI is deleted from it.
     """
     results: list[dict[str, Any]] = []
     for outcome in proposal.outcomes:
         results.append(_roi_result(outcome, proposal, labeling))
+        if len(results) == 1 and proposal.memory != Memory():
+            results[0]["meta"]["negatives"]["memory"] = _write_memory(proposal.memory)
         results += [_patch_result(patch, proposal, labeling) for patch in outcome.patches]
     return {"task": proposal.task_id, "model_version": MODEL_VERSION, "result": results}
 
@@ -338,6 +373,11 @@ def _roi_result(outcome: RoiOutcome, proposal: Proposal, labeling: Labeling) -> 
     (x, y), (x2, y2), *_, (x4, y4) = outcome.roi.outline.points
     width, height = hypot(x2 - x, y2 - y), hypot(x4 - x, y4 - y)
     explanation = outcome.explanation
+    text = explanation or f"{len(outcome.patches)} of {len(outcome.patches)} patches placed."
+    if proposal.is_unlabelled:
+        text += " No object is labelled in this picture: label them first, or be sure that there is none."
+    if outcome.is_gone:
+        text = "This ROI was deleted; what was said of its patches still counts."
     return {
         **_region(roi_echo_id(proposal.task_id, outcome.roi), ROI, proposal, labeling),
         "value": {
@@ -346,9 +386,9 @@ def _roi_result(outcome: RoiOutcome, proposal: Proposal, labeling: Labeling) -> 
             "rectanglelabels": [ROI_LABEL],
         },
         "meta": {
-            "text": [explanation or f"{len(outcome.patches)} of {len(outcome.patches)} patches placed."],
+            "text": [text],
             "negatives": {
-                "shown": [patch.id for patch in outcome.patches],
+                "shown": [patch.id for patch in proposal.patches],
                 "explanation": explanation,
             },
         },
@@ -380,6 +420,7 @@ def _patch_result(patch: Patch, proposal: Proposal, labeling: Labeling) -> dict[
                 "rules_from": dict(provenance.rules_from),
                 "seed": provenance.seed,
                 "version": provenance.version,
+                **({"image": provenance.image} if provenance.image else {}),
             },
         },
     }

@@ -70,7 +70,7 @@ def set_up(
     )
     labeling = connect(project.label_config, rules)
     if labeling == project.label_config:
-        tell(Step(Outcome.FINE, "the labeling configuration has our controls"))
+        tell(Step(Outcome.FINE, "the labeling configuration has our controls" + _other_defaults(labeling, rules)))
     else:
         missing = ", ".join(read_labeling(project.label_config).missing)
         studio.change_label_config(project_id, labeling)
@@ -81,7 +81,7 @@ def set_up(
         return False
     tell(Step(Outcome.FINE, f"the service answers at {wanted.url} and knows the secret"))
     before = looks_asked_for(project_id)
-    studio.touch(project)
+    studio.touch(project_id)
     deadline = time.monotonic() + WAIT_SECONDS
     while time.monotonic() < deadline:
         if looks_asked_for(project_id) - before:
@@ -99,17 +99,28 @@ def set_up(
     return False
 
 
+def _other_defaults(xml: str, rules: Rules) -> str:
+    """Where the configuration's defaults, which go first, are others than the settings'."""
+    defaults = read_labeling(xml).defaults
+    others = [
+        f"{name} {value:g}" for name, value in defaults.items() if name != "round" and value != getattr(rules, name)
+    ]
+    return f"; its defaults go before the settings: {', '.join(others)}" if others else ""
+
+
 def _register(project_id: int, studio: LabelStudioClient, wanted: Subscription) -> Step:
     ours = [hook for hook in studio.webhooks(project_id) if hook.project == project_id and _is_ours(hook, wanted)]
     try:
         if not ours:
             studio.create_webhook(project_id, wanted.url, wanted.actions, wanted.headers)
             return Step(Outcome.CHANGED, f"registered the webhook {wanted.url}")
-        changed = False
-        for hook in ours:
-            if not _is_right(hook, wanted):
-                studio.update_webhook(hook, wanted.url, wanted.actions, wanted.headers)
-                changed = True
+        first, *surplus = sorted(ours, key=lambda hook: (hook.url != wanted.url, hook.id))
+        for hook in surplus:
+            if hook.is_active:
+                studio.switch_off_webhook(hook)
+        changed = not _is_right(first, wanted)
+        if changed:
+            studio.update_webhook(first, wanted.url, wanted.actions, wanted.headers)
     except LabelStudioError as error:
         if "valid URL" in str(error):
             raise SetupError(
@@ -120,7 +131,8 @@ def _register(project_id: int, studio: LabelStudioClient, wanted: Subscription) 
             raise SetupError(f"Label Studio refuses the webhook address {wanted.url}. {CURE}") from error
         raise
     if changed:
-        return Step(Outcome.CHANGED, f"set the webhook right: {wanted.url}")
+        moved = f" (it called {first.url} until now)" if first.url != wanted.url else ""
+        return Step(Outcome.CHANGED, f"set the webhook right: {wanted.url}{moved}")
     return Step(Outcome.FINE, f"the webhook {wanted.url} is registered and switched on")
 
 

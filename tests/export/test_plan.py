@@ -12,7 +12,7 @@ def there(*numbers: int, stem: str = "field", present: tuple[int, ...] | None = 
     return ExportedSource(
         stem,
         owner_of(task()),
-        {offered(at).id: number for at, number in enumerate(numbers)},
+        {number: (offered(at).id, offered(at).box) for at, number in enumerate(numbers)},
         frozenset(numbers if present is None else present),
     )
 

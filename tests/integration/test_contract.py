@@ -140,7 +140,7 @@ def test_a_whole_project_is_proposed_in_bulk(
     roi = region(ROI, ROI_LABEL, Box(0, 0, *photo.size), photo.size)
     tasks = [{"data": {"image": image}, "annotations": [{"result": [roi]}]} for _ in range(250)]
     api.post(f"/api/projects/{project}/import", json=tasks).raise_for_status()
-    service.environment["NEGATIVES_RECONCILE_SECONDS"] = "59"
+    service.environment["NEGATIVES_RECONCILE_SECONDS"] = "60"
     service.start()
 
     done = service.run("propose", "--project", project)

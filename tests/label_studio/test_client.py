@@ -504,7 +504,7 @@ def test_touching_a_project_changes_nothing() -> None:
     studio.on(f"GET {PROJECT}", gives(recorded("project")))
     studio.on(f"PATCH {PROJECT}", gives(recorded("project")))
     with closing(studio.client()) as client:
-        client.touch(client.project(P))
+        client.touch(P)
     assert studio.sent(f"PATCH {PROJECT}") == [{"title": "recording payloads"}]
 
 

@@ -9,7 +9,7 @@ import pytest
 from label_studio_sdk.converter import brush
 
 from service.domain.geometry import Box
-from service.domain.model import Patch, Proposal, Review, RoiOutcome, Rules, Shortfall, Task
+from service.domain.model import Memory, Patch, Proposal, Review, RoiOutcome, Rules, Shortfall, Task, roi_echo_id
 from service.domain.rules import resolve_rules
 from service.errors import PayloadError
 from service.label_studio.labeling import Labeling, read_labeling
@@ -549,20 +549,15 @@ def test_an_echo_lists_what_was_shown() -> None:
     assert review_of(task).held == PATCHES[:1]
 
 
-def test_without_an_echo_the_snapshot_says_what_was_shown() -> None:
-    """Label Studio's snapshot of the prediction comes next."""
+def test_label_studios_snapshot_says_nothing() -> None:
+    """It comes with every annotation of such a task, also of somebody who labelled a cell and rejected nothing."""
     snapshot = {"id": 11, "model_version": "negatives", "result": as_prediction(proposal(*PATCHES))["result"]}
-    assert review_of(read_task(payload(reviewed(echo=False, prediction=snapshot)), LABELING)).shown == SHOWN
-
-
-def test_another_models_snapshot_says_nothing() -> None:
-    """A snapshot of another model's prediction isn't what we offered."""
-    snapshot = {"id": 12, "model_version": "yolo-v8", "result": as_prediction(proposal(*PATCHES))["result"]}
-    assert review_of(read_task(payload(reviewed(echo=False, prediction=snapshot)), LABELING)).shown == frozenset()
+    task = read_task(payload(annotation(prediction=snapshot)), LABELING)
+    assert task.reviews == ()
 
 
 @pytest.mark.parametrize("parent", [11, None])
-def test_without_a_snapshot_the_unchanged_prediction_says_it(parent: int | None) -> None:
+def test_without_an_echo_the_unchanged_prediction_says_it(parent: int | None) -> None:
     """The standing prediction, when the annotation was made from it (by its parent, or by the patches it holds)."""
     one = reviewed(echo=False, parent_prediction=parent)
     task = read_task(payload(one, predictions=(as_prediction(proposal(*PATCHES)),)), LABELING)
@@ -576,11 +571,39 @@ def test_a_parent_alone_is_enough() -> None:
     assert (review_of(task).held, review_of(task).shown) == ((), SHOWN)
 
 
-def test_a_prediction_changed_since_says_nothing() -> None:
+def changed_since(memory: Memory) -> dict[str, Any]:
+    """Our prediction, changed after every review and remembering this."""
+    return as_prediction(replace(proposal(*PATCHES), memory=memory), updated_at="2026-03-01T12:00:01Z")
+
+
+def test_a_prediction_changed_since_says_nothing_of_its_own() -> None:
     """A patch that was added after the review was not rejected by it."""
     one = reviewed(echo=False, parent_prediction=11)
-    changed = as_prediction(proposal(*PATCHES), updated_at="2026-03-01T12:00:01Z")
-    assert review_of(read_task(payload(one, predictions=(changed,)), LABELING)).shown == frozenset()
+    assert review_of(read_task(payload(one, predictions=(changed_since(Memory()),)), LABELING)).shown == frozenset()
+
+
+def test_a_changed_prediction_remembers_what_a_reviewer_was_shown() -> None:
+    """Whoever deleted everything and submitted has rejected it, whatever becomes of the proposal."""
+    one = annotation(parent_prediction=11)
+    memory = Memory(shown={int(one["id"]): frozenset({"neg_gone"})})
+    assert review_of(read_task(payload(one, predictions=(changed_since(memory),)), LABELING)).shown == {"neg_gone"}
+
+
+def test_a_review_that_came_while_the_prediction_was_being_changed() -> None:
+    """It was of what stood before."""
+    one = annotation(parent_prediction=11)
+    task = read_task(payload(one, predictions=(changed_since(Memory(before=frozenset({"neg_old"}))),)), LABELING)
+    assert review_of(task).shown == {"neg_old"}
+
+
+def test_fields_that_a_reviewer_sets_in_their_copy_count() -> None:
+    """The copy shows the same fields under the green ROI: a round that is raised there is meant."""
+    drawn = rectangle(Box(10, 10, 300, 300), from_name="roi")
+    alone = read_task(payload(annotation(drawn)), LABELING)
+    echo = {**drawn, "id": roi_echo_id(alone.id, alone.rois[0])}
+    number = {"id": echo["id"], "from_name": "round", "to_name": "image", "type": "number", "value": {"number": 2}}
+    task = read_task(payload(annotation(drawn), annotation(echo, number, id=6)), LABELING)
+    assert [dict(one.fields) for one in task.rois] == [{"round": 2}]
 
 
 def test_an_annotation_of_something_else_is_no_review() -> None:
@@ -614,7 +637,7 @@ def test_recorded_roi_and_objects() -> None:
     assert task.exclusions == (Box(100, 100, 150, 160), Box(500, 50, 560, 120))
 
 
-@pytest.mark.parametrize("name", ["task_reviewed_from_prediction", "task_reviewed_with_snapshot"])
+@pytest.mark.parametrize("name", ["task_reviewed_from_prediction", "task_reviewed_by_stream"])
 def test_recorded_review(name: str) -> None:
     """Of three patches shown, the reviewer took one out."""
     task = recorded_task(name)

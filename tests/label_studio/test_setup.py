@@ -42,8 +42,8 @@ class FakeStudio(LabelStudioClient):
         self.kept = replace(self.kept, label_config=xml)
         self.changes.append("labeling")
 
-    def touch(self, project: Project) -> None:
-        assert project.title == self.kept.title
+    def touch(self, project_id: int) -> None:
+        assert project_id == self.kept.id
         self.touched += 1
 
     def webhooks(self, project_id: int | None = None) -> list[Webhook]:
@@ -208,7 +208,7 @@ def test_a_webhook_that_is_wrong_is_set_right(wrong: dict[str, Any]) -> None:
     studio = FakeStudio([webhook(**wrong)])
     attempt = connect(studio)
     assert studio.hooks == [webhook()]
-    assert Step(Outcome.CHANGED, f"set the webhook right: {URL}") in attempt.steps
+    assert [step.text for step in attempt.steps if step.text.startswith(f"set the webhook right: {URL}")]
 
 
 def test_a_webhook_for_all_actions_is_right() -> None:
