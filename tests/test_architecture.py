@@ -82,7 +82,7 @@ PURE = {
     "service.review": set[str](),
     "service.export.plan": {"pathlib"},
     "service.ingest.events": set[str](),
-    "service.label_studio.brush": set[str](),
+    "service.label_studio.brush": {"base64", "io", "PIL"},  # bytes that came with the JSON, decoded in memory
     "service.label_studio.labeling": {"xml.etree", "xml.sax.saxutils"},
     "service.label_studio.payloads": set[str](),
 }

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from service.domain.geometry import Box
-from service.domain.model import Patch, Proposal, Roi, Rules, StandingPrediction, Task
+from service.domain.model import Patch, Proposal, Review, Roi, Rules, StandingPrediction, Task
 from service.label_studio.labeling import Labeling
 from service.label_studio.payloads import read_task
 from service.proposing import seed_of, work_out_proposal
@@ -397,3 +397,63 @@ def test_the_seed_depends_on_all_that_the_draw_is_about(work: Task, area: Roi, r
 def test_the_seed_depends_on_nothing_else(work: Task, area: Roi) -> None:
     """What changes while people work doesn't change the draw."""
     assert seed_of(work, area, Rules()) == seed_of(task(AREA), AREA, Rules())
+
+
+# ---------------------------------------------------------------- what a changed proposal remembers
+
+
+def changed(work: Task, roi_now: Roi, *reviews: Review) -> Task:
+    """The task after its ROI was set so, these reviews came in, and the proposal was changed accordingly."""
+    asked = replace(work, rois=(roi_now,), reviews=reviews)
+    proposal = propose(asked)
+    return replace(asked, standing=(StandingPrediction(1, proposal.patches, "", memory=proposal.memory),))
+
+
+def test_no_later_round_brings_a_rejected_place_again() -> None:
+    """Not the next one, and not the one after: two rounds of rejections are both kept clear of."""
+    for side in (400, 450, 500):
+        small: dict[str, Any] = {"patches": 3, "min_size": 80, "max_size": 120}
+        first = proposed(roi(0, 0, side, side, **small))
+        no = review((), standing(first), annotation=1)
+        second = changed(first, roi(0, 0, side, side, round=2, **small), no)
+        again = review((), standing(second), annotation=2)
+        third = changed(second, roi(0, 0, side, side, round=3, **small), no, again)
+        assert crowded(standing(third), [*standing(first), *standing(second)]) == []
+
+
+def test_what_was_concluded_of_a_review_is_remembered() -> None:
+    """An annotation without the green ROI doesn't say what its reviewer was shown; the changed proposal does."""
+    work = proposed(roi())
+    inferred = replace(review((), standing(work), annotation=9), inferred=True)
+    memory = propose(replace(work, rois=(roi(round=2),), reviews=(inferred,))).memory
+    assert memory.shown == {9: inferred.shown}
+    assert set(memory.rejected) == set(inferred.shown)
+    assert memory.before == {patch.id for patch in standing(work)}
+
+
+def test_a_deleted_roi_stays_to_remember_what_was_said_of_its_patches() -> None:
+    """Else a rejection would be forgotten with it, and somebody else's acceptance would count alone."""
+    work = proposed(roi())
+    kept = (replace(work.standing[0], rois=(roi(),)),)
+    (outcome,) = propose(replace(work, rois=(), standing=kept, reviews=(review((), standing(work)),))).outcomes
+    assert (outcome.is_gone, outcome.patches, outcome.explanation) == (True, (), None)
+
+
+def test_a_deleted_roi_of_which_nothing_was_said_is_gone() -> None:
+    """Nothing to remember, nothing left."""
+    work = proposed(roi())
+    kept = (replace(work.standing[0], rois=(roi(),)),)
+    assert propose(replace(work, rois=(), standing=kept)).outcomes == ()
+
+
+def test_patches_of_a_replaced_image_are_drawn_anew() -> None:
+    """They were placed on another picture."""
+    work = replace(proposed(roi()), image="/data/upload/3/another.jpg", rois=(roi(),))
+    sources = {one.provenance.image for one in propose(work).patches if one.provenance is not None}
+    assert sources == {work.image_digest}
+
+
+def test_a_picture_without_a_labelled_object_is_marked() -> None:
+    """Its patches are proved free of nothing, and the person who drew the ROI has to hear it."""
+    assert propose(task(roi())).is_unlabelled
+    assert not propose(task(roi(), exclusions=[Box(0, 0, 9, 9)])).is_unlabelled

@@ -295,3 +295,15 @@ def test_provenance_of_the_annotation_goes_before_the_proposals() -> None:
 def test_the_note_says_why_not(history: History, note: str | None) -> None:
     """A person reads why a patch isn't exported although somebody accepted it."""
     assert history.decisions()[ONE.id].note == note
+
+
+def test_a_picture_that_was_replaced_proves_nothing() -> None:
+    """What was accepted was another picture's."""
+    one = patch(Box(200, 200, 300, 320))
+    assert one.provenance is not None
+    drawn_on = task().image_digest
+    there = replace(one, provenance=replace(one.provenance, image=drawn_on))
+    work = task(standing=[there], reviews=[review([there], [there])])
+    (before,) = decide(work)
+    (after,) = decide(replace(work, image="/data/upload/3/another.jpg"))
+    assert (before.state, after.state, after.note) == (State.ACCEPTED, State.STALE, "the image was replaced since")

@@ -569,3 +569,28 @@ def test_status_of_a_project_that_is_not_connected() -> None:
     """Refused like proposing."""
     with pytest.raises(SetupError, match="negatives setup --project 3"):
         stand(FakeStudio(labeling=UNCONNECTED))
+
+
+def test_one_source_that_cannot_be_written_does_not_stop_the_others(tmp_path: Path) -> None:
+    """A folder lies where the first one's image belongs: it is told of, the second one is exported."""
+    (tmp_path / "negative_samples" / "field1_neg_1.txt").mkdir(parents=True)
+    done = run_export(FakeStudio(reviewed(1, one_of(1)), reviewed(2, one_of(2))), tmp_path)
+    assert negatives(tmp_path)[-1] == "field2_neg_1.jpg"
+    assert done.written >= 1
+
+
+def test_one_project_in_trouble_does_not_keep_the_others_from_being_looked_at() -> None:
+    """What fails for one project alone is logged; the others' changes become jobs."""
+    broken = LabelStudioUnavailable("Label Studio failed with 500 for the tasks of project 4")
+
+    class OneBroken(FakeChanges):
+        def changed_since(self, project_id: int, moment: datetime | None) -> Sequence[Change]:
+            if project_id == 4:
+                raise broken
+            return super().changed_since(project_id, moment)
+
+    studio = OneBroken({P: [Change(1, later(5))]}, [Hook(P, URL), Hook(4, URL)])
+    put, known = look(studio, project=None)
+    assert ([work.task_ids for work in put], known) == ([(1,)], {P: later(5)})
+    with pytest.raises(LabelStudioUnavailable):
+        look(studio, project=4)

@@ -1,4 +1,4 @@
-"""Brush regions: Label Studio's run-length encoding, read as far as needed. Pure.
+"""Painted regions: Label Studio's run-length encoding and its BitMasks, read as far as needed. Pure.
 
 The encoding is the one of thi.ng/rle-pack (https://docs.thi.ng/umbrella/rle-pack/): a bit stream of 32 bits element
 count, 5 bits word size − 1, four times 4 bits run-length size − 1, then runs: 1 bit "repeats", 2 bits which
@@ -6,10 +6,13 @@ run-length size, the length − 1, and one word (repeats) or as many words as th
 RGBA bytes of the canvas.
 """
 
+from base64 import b64decode
 from collections.abc import Sequence
+from io import BytesIO
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from service.domain.geometry import Box
 from service.errors import PayloadError
@@ -51,6 +54,28 @@ def brush_bounds(rle: Sequence[int], width: int, height: int) -> Box | None:
     if not len(columns):
         return None
     return Box(int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
+
+
+def bitmask_bounds(data_url: str, width: int, height: int) -> Box | None:
+    """The box of a BitMask region's pixels: a PNG of the image's size in a data URL, painted where it isn't transparent
+    (or, without transparency, not black). None when nothing is painted.
+
+    Raises `PayloadError` for anything else.
+    """
+    try:
+        head, _, encoded = data_url.partition(",")
+        if not head.startswith("data:image/png;base64"):
+            raise ValueError(head[:30])
+        image = Image.open(BytesIO(b64decode(encoded, validate=True)), formats=("PNG",))
+        if image.size != (width, height):
+            raise ValueError(f"{image.size}")
+        mask = image.convert("RGBA").getchannel("A")
+        if mask.getextrema() == (255, 255):
+            mask = image.convert("L")
+    except (ValueError, OSError, SyntaxError) as error:
+        raise PayloadError(f"a BitMask region is no PNG of {width} × {height} px") from error
+    bounds = mask.getbbox()
+    return None if bounds is None else Box(*bounds)
 
 
 class _Bits:

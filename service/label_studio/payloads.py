@@ -30,7 +30,7 @@ from service.domain.model import (
     roi_echo_id,
 )
 from service.errors import NegativesError, PayloadError
-from service.label_studio.brush import brush_bounds
+from service.label_studio.brush import bitmask_bounds, brush_bounds
 from service.label_studio.labeling import PATCH, PATCH_LABEL, ROI, ROI_LABEL, Labeling
 
 Json = Mapping[str, Any]
@@ -292,6 +292,8 @@ def _extent(result: Json, size: tuple[int, int]) -> Box | None:
     rotation = value.get("rotation") or 0.0
     if "rle" in value:
         return brush_bounds(value["rle"], width, height)
+    if "imageDataURL" in value:
+        return bitmask_bounds(value["imageDataURL"], width, height)
     if "radiusX" in value:
         return _ellipse_bounds(value, rotation, width, height)
     points = value.get("points") or value.get("vertices")

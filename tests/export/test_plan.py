@@ -1,7 +1,9 @@
+from dataclasses import replace
+
 import pytest
 
 from service.domain.geometry import Box
-from service.domain.model import State
+from service.domain.model import Patch, State
 from service.export.plan import Existing, ExportedSource, Note, negative_stem, owner_of, plan_export
 from tests.export.factories import decision, offered, one_source, planned, task
 from tests.factories import patch
@@ -198,3 +200,33 @@ def test_negatives_come_in_the_order_of_their_numbers() -> None:
 def test_the_stem_is_the_files_own(name: str, stem: str) -> None:
     """Without extension; never one that hides the files from their readers; the task's id where there is no name."""
     assert one_source(planned(decision(), name=name)).stem == stem
+
+
+def test_a_patch_that_was_moved_after_its_export_gets_a_new_file() -> None:
+    """People move a patch because something is in it: the old file is told of, the new place gets its own number."""
+    one = offered(0)
+    elsewhere = Patch(one.id, Box(20, 30, 70, 90), one.provenance)
+    plan = planned(decision(elsewhere), there=holding(there(1)))
+    assert [source.file_stem(negative) for source in plan.sources for negative in source.new] == ["field_neg_2"]
+    assert "field_neg_1 was exported before but the patch was moved since" in plan.notes[0].text
+
+
+def test_a_number_whose_label_somebody_filled_is_passed_by() -> None:
+    """The image is gone and the label is theirs now."""
+    blocked = replace(there(1, present=()), blocked=frozenset({1}))
+    assert names(0, existing=holding(blocked, taken=("field_neg_1",))) == ["field_neg_2"]
+
+
+def test_a_link_that_was_signed_anew_is_the_same_image() -> None:
+    """What changes with every signature must not export everything a second time."""
+    first, again = (task(image=f"https://me:pw@bucket.example/field.jpg?X-Signature={n}") for n in (1, 2))
+    assert owner_of(first) == owner_of(again) == (3, 7, "https://bucket.example/field.jpg")
+
+
+@pytest.mark.parametrize(
+    ("name", "stem"),
+    [("x" * 240 + ".jpg", "x" * 150), ("細胞" * 60 + ".png", "細胞" * 25), ("a\x00b.jpg", "a_b"), (".x.jpg", "x")],
+)
+def test_a_stem_that_every_file_system_takes(name: str, stem: str) -> None:
+    """Too long, with control characters, with a leading dot: cut and cleaned, never refused."""
+    assert planned(decision(), name=name).sources[0].stem == stem

@@ -1,12 +1,13 @@
 """What goes wrong in real life: wrong secrets, lost and doubled events, crashes, refused addresses."""
 
+import json
 import signal
 from collections.abc import Callable
 from pathlib import Path
 
 import httpx
 
-from service.demo.annotator import Annotator
+from service.demo.annotator import Annotator, Prediction
 from service.demo.label_studio import LabelStudioProcess
 from service.domain.geometry import Box
 from tests.bccd import photos
@@ -172,3 +173,81 @@ def _state(api: httpx.Client, project: int) -> tuple[str, list[dict[str, object]
 def test_the_service_stops_in_order(service: ServiceProcess) -> None:
     """SIGTERM ends it with exit code 0."""
     assert service.stop() == 0
+
+
+def states(service: ServiceProcess, annotator: Annotator) -> dict[str, int]:
+    """How many patches of the project stand where."""
+    told = json.loads(service.run("status", "--project", str(annotator.project_id), "--json").stdout)
+    counts: dict[str, int] = told["projects"][str(annotator.project_id)]
+    return {name: counts[name] for name in ("accepted", "rejected", "pending")}
+
+
+def test_a_rejection_of_everything_outlives_every_change_of_the_proposal(
+    service: ServiceProcess, connected: Annotator, tmp_path: Path
+) -> None:
+    """Who deletes all regions of their copy and submits has rejected all, also when others accept and ROIs change."""
+    (photo,) = photos(1, tmp_path)
+    (task,) = connected.upload([photo.path])
+    width, height = photo.size
+    drawn = connected.draw_roi(task, photo.size, Box(0, 0, width // 2, height), FIELDS)
+    first = wait_for(lambda: connected.prediction(task), "patches")
+    count = len(first.patches)
+    connected.submit(task, [], parent_prediction=first.id)
+    connected.review(task, first, lambda _: False)
+    assert states(service, connected) == {"accepted": 0, "rejected": count, "pending": 0}
+
+    def changed_from(before: Prediction) -> Prediction | None:
+        now = connected.prediction(task)
+        return now if now is not None and now.result != before.result else None
+
+    connected.draw_roi(task, photo.size, Box(width // 2, 0, width, height), FIELDS)
+    second = wait_for(lambda: changed_from(first), "the second ROI's patches")
+    assert states(service, connected)["rejected"] == count
+    assert states(service, connected)["accepted"] == 0
+
+    connected.api.delete(f"/api/annotations/{drawn}/").raise_for_status()
+    wait_for(lambda: changed_from(second), "the first ROI's end")
+    assert states(service, connected)["accepted"] == 0
+
+
+def test_what_failed_for_a_wrong_token_is_done_when_the_token_is_right(
+    connected: Annotator, service: ServiceProcess, api: httpx.Client, tmp_path: Path
+) -> None:
+    """A token that ran out is the likeliest outage; its cure and a restart are all that a person has to do."""
+    service.stop()
+    right = service.environment["NEGATIVES_LABEL_STUDIO_TOKEN"]
+    service.environment["NEGATIVES_LABEL_STUDIO_TOKEN"] = "0" * 40
+    service.start()
+    (task,) = draw(connected, tmp_path, 1)
+
+    def failed() -> bool:
+        with service.jobs() as queue:
+            return bool(queue.failed())
+
+    wait_for(failed, "the failure")
+    service.stop()
+    assert "sessionid" not in service.log.read_text()
+    assert "Traceback" not in service.log.read_text()
+    service.environment["NEGATIVES_LABEL_STUDIO_TOKEN"] = right
+    service.start()
+    wait_for(lambda: ours(api, task), "the proposal")
+    wait_for(lambda: not failed(), "the end of the failure")
+
+
+def test_a_picture_that_was_replaced_after_its_review_is_not_exported(
+    service: ServiceProcess, connected: Annotator, api: httpx.Client, tmp_path: Path
+) -> None:
+    """The reviewer said yes to other pixels."""
+    one, other = photos(2, tmp_path)
+    task, stranger = connected.upload([one.path, other.path])
+    connected.draw_roi(task, one.size, Box(0, 0, *one.size), FIELDS)
+    prediction = wait_for(lambda: connected.prediction(task), "patches")
+    connected.review(task, prediction, lambda _: False)
+    elsewhere = api.get(f"/api/tasks/{stranger}/").json()["data"]
+    api.patch(f"/api/tasks/{task}/", json={"data": elsewhere}).raise_for_status()
+
+    done = service.run("export", "--project", str(connected.project_id), "--into", str(tmp_path / "dataset"))
+
+    assert done.returncode == 3
+    assert "the image was replaced since" in done.stdout
+    assert not list((tmp_path / "dataset").rglob("*.jpg"))

@@ -1,15 +1,18 @@
 """Judged by Label Studio's own encoder and decoder."""
 
+from base64 import b64encode
+from io import BytesIO
 from typing import Any
 
 import numpy as np
 import pytest
 from label_studio_sdk.converter import brush
 from numpy.typing import NDArray
+from PIL import Image
 
 from service.domain.geometry import Box
 from service.errors import PayloadError
-from service.label_studio.brush import brush_alpha, brush_bounds
+from service.label_studio.brush import bitmask_bounds, brush_alpha, brush_bounds
 
 WIDTH, HEIGHT = 61, 37
 
@@ -99,3 +102,32 @@ def test_numbers_that_are_no_bytes_are_refused() -> None:
     """An encoding is made of bytes."""
     with pytest.raises(PayloadError, match="can't be read"):
         brush_alpha([0, 0, 300], 1, 1)
+
+
+def data_url(mask: Image.Image) -> str:
+    """As the browser writes a canvas."""
+    out = BytesIO()
+    mask.save(out, "PNG")
+    return "data:image/png;base64," + b64encode(out.getvalue()).decode()
+
+
+@pytest.mark.parametrize(("mode", "empty", "paint"), [("RGBA", (0, 0, 0, 0), (9, 9, 9, 255)), ("L", 0, 200)])
+def test_a_bitmask_excludes_its_paint(mode: str, empty: Any, paint: Any) -> None:
+    """Where the mask isn't transparent; without transparency, where it isn't black."""
+    mask = Image.new(mode, (60, 40), empty)
+    mask.paste(paint, (10, 5, 30, 25))
+    assert bitmask_bounds(data_url(mask), 60, 40) == Box(10, 5, 30, 25)
+
+
+def test_an_empty_bitmask_excludes_nothing() -> None:
+    """Wiped clean."""
+    assert bitmask_bounds(data_url(Image.new("RGBA", (60, 40))), 60, 40) is None
+
+
+@pytest.mark.parametrize(
+    "url", ["", "data:image/png;base64,????", "https://example/mask.png", data_url(Image.new("L", (9, 9)))]
+)
+def test_a_bitmask_that_cannot_be_read_is_refused(url: str) -> None:
+    """Broken, elsewhere, or of another size: then nothing can be proved free of it."""
+    with pytest.raises(PayloadError):
+        bitmask_bounds(url, 60, 40)
