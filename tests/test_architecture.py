@@ -82,7 +82,11 @@ PURE = {
     "service.review": set[str](),
     "service.export.plan": {"pathlib"},
     "service.ingest.events": set[str](),
-    "service.label_studio.brush": {"base64", "io", "PIL"},  # bytes that came with the JSON, decoded in memory
+    "service.label_studio.brush": {
+        "base64",
+        "io",
+        "PIL.PngImagePlugin",
+    },  # bytes that came with the JSON, decoded in memory
     "service.label_studio.labeling": {"xml.etree", "xml.sax.saxutils"},
     "service.label_studio.payloads": set[str](),
 }

@@ -12,7 +12,7 @@ from io import BytesIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL.PngImagePlugin import PngImageFile
 
 from service.domain.geometry import Box
 from service.errors import PayloadError
@@ -66,7 +66,7 @@ def bitmask_bounds(data_url: str, width: int, height: int) -> Box | None:
         head, _, encoded = data_url.partition(",")
         if not head.startswith("data:image/png;base64"):
             raise ValueError(head[:30])
-        image = Image.open(BytesIO(b64decode(encoded, validate=True)), formats=("PNG",))
+        image = PngImageFile(BytesIO(b64decode(encoded, validate=True)))
         if image.size != (width, height):
             raise ValueError(f"{image.size}")
         mask = image.convert("RGBA").getchannel("A")

@@ -290,10 +290,9 @@ def _extent(result: Json, size: tuple[int, int]) -> Box | None:
     """
     value, (width, height) = result.get("value") or {}, size
     rotation = value.get("rotation") or 0.0
-    if "rle" in value:
-        return brush_bounds(value["rle"], width, height)
-    if "imageDataURL" in value:
-        return bitmask_bounds(value["imageDataURL"], width, height)
+    if "rle" in value or "imageDataURL" in value:
+        in_runs = "rle" in value
+        return brush_bounds(value["rle"], *size) if in_runs else bitmask_bounds(value["imageDataURL"], *size)
     if "radiusX" in value:
         return _ellipse_bounds(value, rotation, width, height)
     points = value.get("points") or value.get("vertices")
