@@ -208,7 +208,7 @@ def test_what_is_said_of_a_region_is_no_region(kind: str) -> None:
 
 def test_an_unknown_kind_of_region_refuses_the_task() -> None:
     """What has an extent that can't be known is never taken for nothing: the refusal names it and its annotation."""
-    task = read(region({"imageDataURL": "data:…"}, "cuboidlabels", id="odd"))
+    task = read(region({"faces": [1, 2]}, "cuboidlabels", id="odd"))
     assert task.refusal is not None
     assert "annotation 5: region odd is of the type 'cuboidlabels'" in task.refusal
 
