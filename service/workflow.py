@@ -154,6 +154,8 @@ def reconcile(
     """
     hooked = {hook.project for hook in studio.webhooks() if hook.url == webhook_url}
     projects = [project_id] if project_id is not None else sorted(p for p in hooked if p is not None)
+    if not projects:
+        log.info("no webhook of Label Studio's calls %s: run negatives setup for a project", webhook_url)
     known: dict[int, datetime] = {}
     failed: LabelStudioError | None = None
     for project in projects:
