@@ -16,7 +16,7 @@ from service.domain.work import ProposeWork, work_for_changes
 from service.errors import ExportError, ImageError, LabelStudioError, SetupError
 from service.export.plan import Note, plan_export
 from service.export.repository import Layout, locate, read_existing
-from service.export.yolo import sole_exporter, write_source
+from service.export.yolo import forget_lost, sole_exporter, write_source
 from service.label_studio.images import source_name
 from service.label_studio.labeling import Labeling
 from service.label_studio.payloads import fingerprint, write_prediction
@@ -226,17 +226,18 @@ def export(
         plan = plan_export(decided, read_existing(layout))
         written, failures = 0, []
         for source in plan.sources:
-            if not source.new:
-                continue
             try:
-                image = images.open(source.task)
-                written += write_source(source, image, layout, object_name=object_name, at=now())
+                if source.new:
+                    image = images.open(source.task)
+                    written += write_source(source, image, layout, object_name=object_name, at=now())
+                    progress(written, plan.new)
+                elif source.has_lost:
+                    forget_lost(source, layout, object_name=object_name, at=now())
             except (ImageError, LabelStudioError, ExportError) as error:
                 failures.append(Note(source.task.id, str(error)))
                 if isinstance(error.__cause__, OSError) and error.__cause__.errno in NO_USE_GOING_ON:
                     break
-            progress(written, plan.new)
-    unlabelled = sum(not source.task.exclusions for source in plan.sources)
+    unlabelled = sum(not source.task.exclusions for source in plan.sources if source.negatives)
     return Exported(written, plan.there, layout, unlabelled, plan.notes, tuple(failures))
 
 

@@ -1,3 +1,4 @@
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta, timezone
@@ -594,3 +595,16 @@ def test_one_project_in_trouble_does_not_keep_the_others_from_being_looked_at() 
     assert ([work.task_ids for work in put], known) == ([(1,)], {P: later(5)})
     with pytest.raises(LabelStudioUnavailable):
         look(studio, project=4)
+
+
+def test_what_an_interrupted_export_announced_and_nobody_accepts_now_leaves_the_metadata(tmp_path: Path) -> None:
+    """Killed before the image, rejected before the next run: the metadata tells only of what is there."""
+    run_export(FakeStudio(reviewed(1, both(1))), tmp_path)
+    folder = tmp_path / "negative_samples"
+    (folder / "field1_neg_2.jpg").unlink()
+    run_export(FakeStudio(reviewed(1, one_of(1))), tmp_path)
+    told = json.loads((folder / "field1_negative_metadata.json").read_text())
+    assert (told["num_patches"], [patch["id"] for patch in told["patches"]]) == (1, [1])
+    (folder / "field1_neg_1.jpg").unlink()
+    run_export(FakeStudio(reviewed(1)), tmp_path)
+    assert not list(folder.glob("*.json"))

@@ -50,7 +50,8 @@ class Negative:
 @dataclass(frozen=True, slots=True)
 class SourcePlan:
     """What one task's image contributes. `negatives` is in the order of numbers, those that are there included;
-    `has_metadata` tells that its metadata file is there already.
+    `has_metadata` tells that its metadata file is there already, `has_lost` that it announces images that are not there
+    and no longer accepted: an interrupted run's.
     """
 
     task: Task
@@ -58,6 +59,7 @@ class SourcePlan:
     stem: str
     negatives: tuple[Negative, ...]
     has_metadata: bool = False
+    has_lost: bool = False
 
     @property
     def new(self) -> tuple[Negative, ...]:
@@ -132,8 +134,10 @@ def plan_export(decided: Iterable[tuple[Task, str, tuple[Decision, ...]]], exist
             continue
         negatives = tuple(_numbered(source, accepted, taken))
         notes += _withdrawn(task, source, negatives, decisions)
-        if negatives:
-            plans.append(SourcePlan(task, name, source.stem, negatives, source is own.get(owner_of(task))))
+        lost = bool(source.patches.keys() - source.present - {negative.number for negative in negatives})
+        if negatives or lost:
+            is_ours = source is own.get(owner_of(task))
+            plans.append(SourcePlan(task, name, source.stem, negatives, is_ours, lost))
     return Plan(tuple(plans), tuple(notes))
 
 

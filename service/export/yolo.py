@@ -87,6 +87,23 @@ def write_source(plan: SourcePlan, image: Image.Image, layout: Layout, *, object
     return len(plan.new)
 
 
+def forget_lost(plan: SourcePlan, layout: Layout, *, object_name: str, at: datetime) -> None:
+    """Write the metadata of a source anew without the images that an interrupted run announced and nobody wants now.
+
+    Raises `ExportError` when the disk refuses.
+    """
+    path = layout.metadata / f"{plan.stem}{METADATA_SUFFIX}"
+    known = _known_records(path, layout)
+    try:
+        if not known:
+            path.unlink(missing_ok=True)
+            return
+        document = metadata(plan, known, {}, plan.task.size or (0, 0), object_name=object_name, at=at)
+        _replace(path, (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode())
+    except OSError as error:
+        raise ExportError(f"{error.filename or path} can't be written ({error.strerror})") from error
+
+
 def metadata(
     plan: SourcePlan,
     known: Mapping[int, dict[str, Any]],
