@@ -1,4 +1,5 @@
 from dataclasses import replace
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
@@ -186,3 +187,11 @@ def test_roi_and_patches_belong_on_one_image() -> None:
     )
     with pytest.raises(SetupError, match="different images"):
         read_labeling(two)
+
+
+def test_the_configuration_that_we_hand_out_has_just_our_controls() -> None:
+    """`label_config/negatives.xml`, for new projects, is what setup would make of it."""
+    text = (Path(__file__).resolve().parents[2] / "label_config" / "negatives.xml").read_text(encoding="utf-8")
+    labeling = read_labeling(text)
+    assert labeling.missing == ()
+    assert controls(labeling.image, ALL, Rules()) in text
