@@ -257,11 +257,8 @@ def status(project_id: int | None, as_json: bool) -> None:
 
     settings = _settings()
     with JobQueue(settings.database_url) as queue, closing(_studio(settings)) as studio:
-        url = webhook_url(settings)
         projects = (
-            [project_id]
-            if project_id is not None
-            else sorted({hook.project for hook in studio.webhooks() if hook.url == url and hook.project is not None})
+            [project_id] if project_id is not None else workflow.connected_projects(studio, webhook_url(settings))
         )
         found: dict[int, workflow.ProjectStatus] = {}
         troubles: dict[int, str] = {}

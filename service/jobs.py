@@ -257,9 +257,8 @@ class Worker:
         reconcile_seconds: int,
         log_level: str = "WARNING",
     ) -> None:
-        prepare_database(database_url)
-        self._slot = take_slot(database_url)
         self._queue = JobQueue(database_url)
+        self._slot = take_slot(database_url)
         config: DBOSConfig = {
             "name": APPLICATION,
             "system_database_url": database_url,

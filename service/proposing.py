@@ -129,6 +129,5 @@ def _fill(order: _Order, task: Task, given: tuple[Box, ...]) -> RoiOutcome:
 
 def seed_of(task: Task, roi: Roi, rules: Rules) -> int:
     """The seed is what the draw is about: project, task, ROI, rules and round. Same inputs, same patches."""
-    corners = tuple((round(x, 2), round(y, 2)) for x, y in roi.outline.points)
-    text = f"{task.project_id}:{task.id}:{corners}:{rules}"
+    text = f"{task.project_id}:{task.id}:{roi.outline.rounded}:{rules}"
     return int.from_bytes(sha256(text.encode()).digest()[:6], "big")

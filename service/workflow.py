@@ -123,14 +123,23 @@ class Changed(Protocol):
         """When, by Label Studio's clock."""
 
 
-class ChangedStudio(Protocol):
-    """What reconciling asks of Label Studio."""
+class HookedStudio(Protocol):
+    """What finding the connected projects asks of Label Studio."""
 
     def webhooks(self, project_id: int | None = None) -> Sequence[Hooked]:
         """All webhooks that the token may see."""
 
+
+class ChangedStudio(HookedStudio, Protocol):
+    """What reconciling asks of Label Studio."""
+
     def changed_since(self, project_id: int, moment: datetime | None) -> Sequence[Changed]:
         """Tasks that changed after the moment, oldest change first."""
+
+
+def connected_projects(studio: HookedStudio, webhook_url: str) -> list[int]:
+    """The projects whose webhook calls this service."""
+    return sorted({hook.project for hook in studio.webhooks() if hook.url == webhook_url and hook.project is not None})
 
 
 LOOK_BACK = timedelta(seconds=60)
@@ -152,8 +161,7 @@ def reconcile(
     Returns up to when each project's changes are known now. A project that can't be looked at doesn't keep the others
     from it; what Label Studio says is raised only when none can.
     """
-    hooked = {hook.project for hook in studio.webhooks() if hook.url == webhook_url}
-    projects = [project_id] if project_id is not None else sorted(p for p in hooked if p is not None)
+    projects = [project_id] if project_id is not None else connected_projects(studio, webhook_url)
     if not projects:
         log.info("no webhook of Label Studio's calls %s: run negatives setup for a project", webhook_url)
     known: dict[int, datetime] = {}

@@ -123,6 +123,11 @@ class Outline:
         xs, ys = zip(*self.points, strict=True)
         return outward(min(xs), min(ys), max(xs), max(ys))
 
+    @property
+    def rounded(self) -> tuple[Point, ...]:
+        """The corners to a hundredth of a pixel: what ids and seeds are made of."""
+        return tuple((round(x, 2), round(y, 2)) for x, y in self.points)
+
     def holds(self, box: Box) -> bool:
         """Whether the box lies wholly inside; for a convex outline its four corners decide."""
         return all(self._left_of_no_edge(corner) for corner in box.corners)

@@ -118,8 +118,7 @@ def patch_id(task_id: int, box: Box) -> str:
 
 def roi_echo_id(task_id: int, roi: Roi) -> str:
     """The id under which a proposal repeats an ROI; never the id of the region that the person drew."""
-    corners = tuple((round(x, 2), round(y, 2)) for x, y in roi.outline.points)
-    return ROI_PREFIX + _digest(f"{task_id}:{corners}")
+    return ROI_PREFIX + _digest(f"{task_id}:{roi.outline.rounded}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,10 +69,11 @@ def write_source(plan: SourcePlan, image: Image.Image, layout: Layout, *, object
         for folder in {layout.images, layout.labels, layout.metadata}:
             folder.mkdir(parents=True, exist_ok=True)
         pictures = {negative.number: _jpeg(image, negative) for negative in plan.new}
-        path = layout.metadata / f"{plan.stem}{METADATA_SUFFIX}"
-        document = metadata(plan, _known_records(path, layout), pictures, image.size, object_name=object_name, at=at)
+        path = _metadata_path(plan, layout)
+        known = _known_records(path, layout)
+        document = metadata(plan, known, pictures, image.size, object_name=object_name, at=at)
         write = _replace if plan.has_metadata else _create
-        write(path, (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode())
+        write(path, _as_json(document))
         for negative in plan.new:
             stem = plan.file_stem(negative)
             label = layout.labels / f"{stem}.txt"
@@ -92,16 +93,24 @@ def forget_lost(plan: SourcePlan, layout: Layout, *, object_name: str, at: datet
 
     Raises `ExportError` when the disk refuses.
     """
-    path = layout.metadata / f"{plan.stem}{METADATA_SUFFIX}"
+    path = _metadata_path(plan, layout)
     known = _known_records(path, layout)
     try:
         if not known:
             path.unlink(missing_ok=True)
             return
         document = metadata(plan, known, {}, plan.task.size or (0, 0), object_name=object_name, at=at)
-        _replace(path, (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode())
+        _replace(path, _as_json(document))
     except OSError as error:
         raise ExportError(f"{error.filename or path} can't be written ({error.strerror})") from error
+
+
+def _metadata_path(plan: SourcePlan, layout: Layout) -> Path:
+    return layout.metadata / f"{plan.stem}{METADATA_SUFFIX}"
+
+
+def _as_json(document: Mapping[str, Any]) -> bytes:
+    return (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode()
 
 
 def metadata(

@@ -235,35 +235,30 @@ class LabelStudioClient:
     def create_webhook(self, project_id: int, url: str, actions: Sequence[str], headers: Mapping[str, str]) -> None:
         """Register a webhook that sends its payload for these actions."""
         with _translated(f"the webhook of project {project_id}"):
-            self._sdk.webhooks.create(
-                url=url,
-                project=project_id,
-                actions=list(actions),
-                headers=dict(headers),
-                send_for_all_actions=False,
-                send_payload=True,
-                is_active=True,
-                request_options=ONCE,
-            )
+            self._sdk.webhooks.create(project=project_id, **_subscription(url, actions, headers))
 
     def update_webhook(self, webhook: Webhook, url: str, actions: Sequence[str], headers: Mapping[str, str]) -> None:
         """Set a webhook to these actions and headers, switched on."""
         with _translated(f"webhook {webhook.id}"):
-            self._sdk.webhooks.update(
-                webhook.id,
-                url=url,
-                actions=list(actions),
-                headers=dict(headers),
-                send_for_all_actions=False,
-                send_payload=True,
-                is_active=True,
-                request_options=ONCE,
-            )
+            self._sdk.webhooks.update(webhook.id, **_subscription(url, actions, headers))
 
     def switch_off_webhook(self, webhook: Webhook) -> None:
         """Keep a webhook, but have nothing sent to it."""
         with _translated(f"webhook {webhook.id}"):
             self._sdk.webhooks.update(webhook.id, url=webhook.url, is_active=False, request_options=ONCE)
+
+
+def _subscription(url: str, actions: Sequence[str], headers: Mapping[str, str]) -> dict[str, Any]:
+    """A webhook that sends its payload for these actions, switched on."""
+    return {
+        "url": url,
+        "actions": list(actions),
+        "headers": dict(headers),
+        "send_for_all_actions": False,
+        "send_payload": True,
+        "is_active": True,
+        "request_options": ONCE,
+    }
 
 
 def _webhook(item: Mapping[str, Any]) -> Webhook:

@@ -5,7 +5,7 @@ the upright image; rotation is in degrees clockwise about the top-left corner.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime
 from math import atan2, cos, degrees, hypot, radians, sin
@@ -34,6 +34,8 @@ from service.label_studio.brush import bitmask_bounds, brush_bounds
 from service.label_studio.labeling import PATCH, PATCH_LABEL, ROI, ROI_LABEL, Labeling
 
 Json = Mapping[str, Any]
+Offers = Sequence[tuple[StandingPrediction, datetime]]
+"""Our predictions of a task, and when each was changed last."""
 
 # What reading JSON of another shape, or numbers beyond all bounds, raises.
 UNREADABLE = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError)
@@ -58,9 +60,9 @@ def read_task(payload: Json, labeling: Labeling) -> Task:
         image = str((payload.get("data") or {}).get(labeling.data_key) or "")
     except UNREADABLE as error:
         raise PayloadError(f"Label Studio sent something that is no task: {error!r}") from error
-    task = Task(id=task_id, project_id=project_id, image=image, updated_at=updated_at)
     try:
-        standing = tuple(_standing(item) for item in predictions if item.get("model_version") == MODEL_VERSION)
+        ours = [item for item in predictions if item.get("model_version") == MODEL_VERSION]
+        offers = [(_standing(item), _moment(item["updated_at"])) for item in ours]
     except UNREADABLE as error:
         raise PayloadError(f"task {task_id}: our prediction there can't be read: {error!r}") from error
     try:
@@ -70,11 +72,11 @@ def read_task(payload: Json, labeling: Labeling) -> Task:
         )
     except UNREADABLE as error:
         raise PayloadError(f"task {task_id}: an annotation there can't be read: {error!r}") from error
-    reader = _RegionReader(task_id, labeling)
+    reader = _RegionReader(task_id, labeling, offers)
     refusal = None
     for annotation in submitted:
         try:
-            reader.read(annotation, standing, predictions)
+            reader.read(annotation)
         except NegativesError as error:
             refusal = f"annotation {annotation['id']}: {error}"
         except UNREADABLE as error:
@@ -86,13 +88,13 @@ def read_task(payload: Json, labeling: Labeling) -> Task:
     return Task(
         id=task_id,
         project_id=project_id,
-        image=task.image,
+        image=image,
         updated_at=updated_at,
         size=next(iter(reader.sizes)) if len(reader.sizes) == 1 else min(reader.sizes, default=None),
         rois=reader.requests,
         exclusions=tuple(dict.fromkeys(reader.exclusions)),
         reviews=tuple(reader.reviews),
-        standing=standing,
+        standing=tuple(standing for standing, _ in offers),
         refusal=refusal,
     )
 
@@ -100,9 +102,10 @@ def read_task(payload: Json, labeling: Labeling) -> Task:
 class _RegionReader:
     """Sorts the regions of a task's annotations into ROIs, exclusions and reviews."""
 
-    def __init__(self, task_id: int, labeling: Labeling) -> None:
+    def __init__(self, task_id: int, labeling: Labeling, offers: Offers) -> None:
         self.task_id = task_id
         self.labeling = labeling
+        self.offers = offers
         self.sizes: set[tuple[int, int]] = set()
         self.rois: dict[str, Roi] = {}
         self.fields: dict[str, dict[str, float]] = {}
@@ -114,7 +117,7 @@ class _RegionReader:
         """The ROIs, each with what its fields say, where it was drawn or in a copy of the proposal: the latest wins."""
         return tuple(replace(roi, fields=self.fields.get(echo, {})) for echo, roi in self.rois.items())
 
-    def read(self, annotation: Json, standing: tuple[StandingPrediction, ...], predictions: Iterable[Json]) -> None:
+    def read(self, annotation: Json) -> None:
         """Read one submitted annotation; later ones win where two people drew the same ROI."""
         held: list[Patch] = []
         shown: set[str] | None = None
@@ -144,7 +147,7 @@ class _RegionReader:
             self.fields.setdefault(echo, {}).update(roi.fields)
         inferred = shown is None
         if shown is None:
-            shown = _shown_otherwise(annotation, held, standing, predictions)
+            shown = _shown_otherwise(annotation, held, self.offers)
         if held or shown:
             self.reviews.append(
                 Review(
@@ -158,12 +161,7 @@ class _RegionReader:
             )
 
 
-def _shown_otherwise(
-    annotation: Json,
-    held: list[Patch],
-    standing: tuple[StandingPrediction, ...],
-    predictions: Iterable[Json],
-) -> set[str]:
+def _shown_otherwise(annotation: Json, held: list[Patch], offers: Offers) -> set[str]:
     """What a reviewer was shown when their annotation has lost the ROI that lists it.
 
     If the annotation was made from our prediction: what the prediction remembers of it, else what is on offer, or was
@@ -171,12 +169,12 @@ def _shown_otherwise(
     """
     held_ids = {patch.id for patch in held}
     submitted = _moment(annotation["updated_at"])
-    for prediction, ours in ((p, s) for s in standing for p in predictions if p.get("id") == s.id):
+    for ours, changed_at in offers:
         if (remembered := ours.memory.shown.get(int(annotation["id"]))) is not None:
             return set(remembered)
         ids = {patch.id for patch in ours.patches}
         if annotation.get("parent_prediction") == ours.id or held_ids & (ids | ours.memory.before):
-            return ids if _moment(prediction["updated_at"]) <= submitted else set(ours.memory.before)
+            return ids if changed_at <= submitted else set(ours.memory.before)
     return set()
 
 
