@@ -58,7 +58,12 @@ class Settings(BaseSettings):
     )
     min_size: int = Field(default=100, ge=1, description=f"smallest side of a patch, in pixels; {AFTER}")
     max_size: int = Field(default=400, ge=1, description=f"largest side of a patch, in pixels; {AFTER}")
+    max_overlap: float = Field(
+        default=0.5, gt=0, le=1, description="two patches share less than this share of the smaller one's area"
+    )
     margin: int = Field(default=0, ge=0, description="pixels kept free around every labelled object")
+    square: bool = Field(default=False, description="patches as wide as high")
+    align: int = Field(default=1, ge=1, description="left and top edges of patches are multiples of so many pixels")
     min_approvals: int = Field(default=1, ge=1, description="people who must accept a patch before it is exported")
     object_name: str = Field(default="cells", description="what the negatives are free of, for the metadata")
     reconcile_seconds: int = Field(
@@ -111,7 +116,15 @@ class Settings(BaseSettings):
     @property
     def rules(self) -> Rules:
         """The rules where neither the ROI nor the labeling configuration says otherwise."""
-        return Rules(patches=self.patches, min_size=self.min_size, max_size=self.max_size, margin=self.margin)
+        return Rules(
+            patches=self.patches,
+            min_size=self.min_size,
+            max_size=self.max_size,
+            max_overlap=self.max_overlap,
+            margin=self.margin,
+            square=self.square,
+            align=self.align,
+        )
 
     @property
     def service_url(self) -> str:

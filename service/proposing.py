@@ -1,7 +1,7 @@
 """Working out the proposal that should stand for a task. Pure."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from hashlib import sha256
 
 from service import __version__
@@ -14,12 +14,12 @@ from service.domain.model import (
     Roi,
     RoiOutcome,
     Rules,
-    Shortfall,
     Task,
     patch_id,
 )
 from service.domain.rules import resolve_rules
 from service.errors import InvalidRules
+from service.raster import holds, touched
 from service.sampling import sample
 
 
@@ -99,8 +99,8 @@ def _order(task: Task, roi: Roi, labeling_defaults: Mapping[str, float], setting
         and patch.provenance.roi not in elsewhere
         and patch.provenance.rules.round == rules.round
         and rules.permits(patch.box)
-        and roi.outline.holds(patch.box)
-        and not task.scene.touched(patch.box, rules.margin)
+        and holds(roi.outline, patch.box)
+        and not touched(task.scene, patch.box, rules.margin)
     }
     # What was drawn for this very ROI goes before what an ROI that has changed or is gone left behind.
     chosen = sorted(valid, key=lambda region_id: not valid[region_id][1])[: rules.patches]
@@ -116,15 +116,15 @@ def _fill(order: _Order, task: Task, given: tuple[Box, ...]) -> RoiOutcome:
     rules, roi, kept = order.rules, order.roi, order.kept
     if rules is None:
         return RoiOutcome(roi, refusal=order.refusal)
-    missing = rules.patches - len(kept)
-    if missing == 0:
+    if len(kept) == rules.patches:
         return RoiOutcome(roi, kept)
+    boxes = tuple(patch.box for patch in kept)
     seed = seed_of(task, roi, rules)
     provenance = Provenance(roi.box, rules, dict(order.sources or {}), seed, __version__, task.image_digest)
-    drawn = sample(task.scene, roi, replace(rules, patches=missing), seed, standing=given)
+    others = tuple(box for box in given if box not in boxes)
+    drawn = sample(task.scene, roi, rules, seed, kept=boxes, others=others)
     patches = kept + tuple(Patch(patch_id(task.id, box), box, provenance) for box in drawn.boxes)
-    shortfall = drawn.shortfall and Shortfall(rules.patches, len(patches), drawn.shortfall.reason)
-    return RoiOutcome(roi, patches, shortfall)
+    return RoiOutcome(roi, patches, drawn.shortfall)
 
 
 def seed_of(task: Task, roi: Roi, rules: Rules) -> int:

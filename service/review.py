@@ -8,6 +8,7 @@ left it.
 
 from service.domain.geometry import Box
 from service.domain.model import Decision, Patch, Review, State, Task, Verdict, patch_id
+from service.raster import holds, touched
 
 
 def decide(task: Task, min_approvals: int = 1, margin: int = 0) -> tuple[Decision, ...]:
@@ -62,14 +63,14 @@ def _no_longer_proved(task: Task, patch: Patch, margin: int) -> str | None:
             return "the image was replaced since"
         if patch.id != patch_id(task.id, patch.box) and not _in_roi(task, patch.box, provenance.roi):
             return "it was moved out of its ROI"
-    if task.scene.touched(patch.box, margin):
+    if touched(task.scene, patch.box, margin):
         return "a labelled object touches it"
     return None
 
 
 def _in_roi(task: Task, box: Box, last_known: Box) -> bool:
     """In one of the ROIs that are there; where none is left, in the one that the patch was drawn for."""
-    return any(roi.outline.holds(box) for roi in task.rois) if task.rois else last_known.holds(box)
+    return any(holds(roi.outline, box) for roi in task.rois) if task.rois else last_known.holds(box)
 
 
 def _made(patch: Patch, state: State, reviews: list[Review], note: str | None = None) -> Decision:

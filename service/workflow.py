@@ -70,7 +70,7 @@ def propose(project_id: int, task_ids: Sequence[int], *, studio: Studio, rules: 
     for task in studio.tasks(project_id, labeling, task_ids):
         proposal = work_out_proposal(task, labeling.defaults, rules)
         tasks, patches = tasks + 1, patches + len(proposal.patches)
-        if why := tuple(outcome.explanation for outcome in proposal.outcomes if outcome.explanation):
+        if why := tuple(outcome.explanation.text for outcome in proposal.outcomes if outcome.explanation):
             explanations[task.id] = why
         if not task.standing:
             new += [proposal] if proposal.outcomes else []
@@ -271,8 +271,8 @@ def status(project_id: int, *, studio: TaskReader, min_approvals: int, margin: i
     notes: list[Note] = []
     for task in studio.tasks(project_id, labeling):
         tasks, rois = tasks + 1, rois + len(task.rois)
-        told = {text for standing in task.standing for text in standing.explanations}
-        notes += [Note(task.id, text) for text in sorted(told)]
+        told = {one.text: one for standing in task.standing for one in standing.explanations}
+        notes += [Note(task.id, text, one.shortfall) for text, one in sorted(told.items())]
         if task.refusal is not None and task.refusal not in " ".join(told):
             notes.append(Note(task.id, task.refusal))
         decisions = decide(task, min_approvals, margin)

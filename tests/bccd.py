@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from service.demo.labels import LabelledBox, find_labels, image_paths
+from service.batch.labels import LabelledObject, Labels, image_paths
 from service.demo.pictures import draw_field
 
 BCCD = Path(__file__).resolve().parents[2] / "shared" / "data" / "bccd"
@@ -16,13 +16,14 @@ class Photo:
 
     path: Path
     size: tuple[int, int]
-    objects: tuple[LabelledBox, ...]
+    objects: tuple[LabelledObject, ...]
 
 
 def photos(count: int, directory: Path) -> list[Photo]:
     """So many of BCCD's images with their boxes. Where BCCD isn't there (a lone clone), drawn fields in `directory`."""
     if BCCD.is_dir():
-        return [Photo(path, SIZE, find_labels(path, None, SIZE)) for path in image_paths(BCCD / "images")[:count]]
+        labels = Labels()
+        return [Photo(path, SIZE, labels.of(path, SIZE) or ()) for path in image_paths(BCCD / "images")[:count]]
     found = []
     for seed in range(count):
         drawn = draw_field(seed, 1000, 800)

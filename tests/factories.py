@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
+from math import cos, radians, sin
 from random import Random
 
-from service.domain.geometry import Box, Outline
+from service.domain.geometry import Box, Ellipse, Outline, Painted, Polygon, Shape
 from service.domain.model import Patch, Provenance, Review, Roi, Rules, Scene, StandingPrediction, Task, patch_id
 
 TASK_ID = 7
@@ -22,7 +23,7 @@ def roi(
     **fields: float,
 ) -> Roi:
     """An ROI in pixels; keywords are what its own number fields say."""
-    return Roi(region_id, Outline.rectangle(x, y, width, height, rotation), fields)
+    return Roi(region_id, Polygon.rectangle(x, y, width, height, rotation), fields)
 
 
 def patch(box: Box, *, of: Roi | None = None, rules: Rules | None = None, task_id: int = TASK_ID) -> Patch:
@@ -46,7 +47,7 @@ def review(
 
 def task(
     *rois: Roi,
-    exclusions: Iterable[Box] = (),
+    exclusions: Iterable[Shape] = (),
     standing: Iterable[Patch] = (),
     reviews: Iterable[Review] = (),
     refusal: str | None = None,
@@ -87,3 +88,24 @@ def cells(count: int, *, width: int, height: int, side: int, seed: int) -> tuple
 def dense_scene(seed: int, *, cells_of: int = 40) -> Scene:
     """1600 × 1200 px with a hundred or so objects."""
     return Scene(1600, 1200, cells(60 + seed % 60, width=1600, height=1200, side=cells_of, seed=seed))
+
+
+def roi_of(outline: Outline, *, region_id: str = "drawn", **fields: float) -> Roi:
+    """An ROI of any shape; keywords are what its own number fields say."""
+    return Roi(region_id, outline, fields)
+
+
+def outlines(x: int, y: int, radius: int) -> dict[str, Outline]:
+    """One of each kind about a point: all reach so far to the left, right, up and down, and none into the corners of
+    the box around it.
+
+    Each holds the diamond between these four ends.
+    """
+    turns = [radians(45 * step) for step in range(8)]
+    rows = [(row, round((radius**2 - (row - y) ** 2) ** 0.5)) for row in range(y - radius + 1, y + radius)]
+    return {
+        "turned rectangle": Polygon.rectangle(x, y - radius, radius * 2**0.5, radius * 2**0.5, 45),
+        "polygon": Polygon(tuple((x + radius * cos(turn), y + radius * sin(turn)) for turn in turns)),
+        "ellipse": Ellipse(x, y, radius, radius),
+        "brush": Painted(tuple(Box(x - half, row, x + half, row + 1) for row, half in rows)),
+    }

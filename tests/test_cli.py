@@ -1,5 +1,6 @@
 """The command `negatives`: help, exit codes, and that errors are sentences."""
 
+import json
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,9 +14,16 @@ import pytest
 
 from service import __version__, cli
 from service.cli import main, negatives
+from service.domain.geometry import Box
+from service.domain.model import Cause, Proposal, RoiOutcome, Shortfall
 from service.domain.work import ProposeWork
 from service.errors import NegativesError, SetupError
 from service.jobs import FailedJob, JobCounts, JobQueue
+from service.label_studio.labeling import ROI_SHAPES, Labeling
+from service.label_studio.payloads import write_prediction
+from tests.factories import roi
+from tests.label_studio.fake_studio import FakeStudio, gives, page
+from tests.payloads import recorded
 
 README = Path(__file__).parent.parent / "README.md"
 COMMANDS = sorted(negatives.commands)
@@ -99,9 +107,13 @@ ARGUMENTS = {
 }
 
 
-def test_every_command_but_the_demo_is_tried_below() -> None:
+WITHOUT_SETTINGS = {"demo", "sample"}
+"""Tested by themselves: tests/demo, tests/batch."""
+
+
+def test_every_command_that_needs_settings_is_tried_below() -> None:
     """A command that is added later isn't left untested."""
-    assert sorted({*ARGUMENTS, "demo"}) == COMMANDS
+    assert sorted({*ARGUMENTS, *WITHOUT_SETTINGS}) == COMMANDS
 
 
 @pytest.mark.parametrize("command", ARGUMENTS)
@@ -120,6 +132,8 @@ BAD_ARGUMENTS = {
     "a project that is no number": ("propose", "--project", "seven"),
     "no project": ("export", "--into", "out"),
     "no such role": ("serve", "--role", "boss"),
+    "no such shape": ("setup", "--project", "7", "--roi-shape", "star"),
+    "the shape that is always there": ("setup", "--project", "7", "--roi-shape", "rectangle"),
 }
 
 
@@ -174,6 +188,76 @@ def test_an_interruption_is_no_traceback(
     ended = run("interrupted")
     assert (ended.code, len(ended.err.split("negatives: "))) == (code, 2)
     assert "Traceback" not in ended.err
+
+
+def test_setup_knows_every_shape_that_an_roi_can_have(run: Run) -> None:
+    """Whoever asks for help reads which."""
+    others = [shape for shape in ROI_SHAPES if shape != "rectangle"]
+    assert f"--roi-shape [{'|'.join(others)}]" in run("setup", "--help").out
+
+
+# What `negatives status` tells scripts
+
+
+def as_listed(task_id: int, outcome: RoiOutcome) -> dict[str, Any]:
+    """A task with our prediction of one ROI, as Label Studio lists it."""
+    moment = {"updated_at": "2026-03-01T12:00:00.000000Z"}
+    stored = write_prediction(Proposal(task_id, 1600, 1200, (outcome,)), Labeling("image", "image"))
+    prediction = {"id": task_id, **moment, **stored}
+    return {"id": task_id, "project": 5, "data": {"image": "a.jpg"}, "predictions": [prediction], **moment}
+
+
+def notes_of(run: Run, monkeypatch: pytest.MonkeyPatch, *outcomes: RoiOutcome) -> tuple[Ended, list[Any]]:
+    """How `status --json` ended for a project whose tasks have these outcomes, and the notes that it told."""
+    studio = FakeStudio()
+    tasks = [as_listed(number, outcome) for number, outcome in enumerate(outcomes, 1)]
+    studio.on("GET /api/projects/5/", gives(recorded("project")))
+    studio.on("GET /api/tasks/", page(*tasks))
+    monkeypatch.setattr(cli, "_studio", lambda _: studio.client())
+    ended = run("status", "--project", "5", "--json")
+    return ended, json.loads(ended.out)["projects"]["5"]["notes"]
+
+
+JAMMED = Shortfall(5, 2, Cause.JAMMED, "the two are in the way", Box.sized(30, 40, 120, 120), at_most=3)
+OUTSIDE = Shortfall(5, 0, Cause.ROI_TOO_SMALL, "the ROI lies outside of the image")
+
+
+@pytest.mark.usefixtures("settings")
+@pytest.mark.parametrize(
+    ("shortfall", "figures"),
+    [
+        pytest.param(
+            JAMMED,
+            {
+                "requested": 5,
+                "placed": 2,
+                "reason": "jammed",
+                "largest_free_square": {"x": 30, "y": 40, "width": 120, "height": 120},
+                "at_most": 3,
+            },
+            id="all of them",
+        ),
+        pytest.param(
+            OUTSIDE,
+            {"requested": 5, "placed": 0, "reason": "roi_too_small", "largest_free_square": None, "at_most": None},
+            id="those that there are",
+        ),
+    ],
+)
+def test_scripts_get_the_figures_of_a_shortfall(
+    run: Run, monkeypatch: pytest.MonkeyPatch, shortfall: Shortfall, figures: dict[str, Any]
+) -> None:
+    """Beside the sentence, under names that stay."""
+    ended, notes = notes_of(run, monkeypatch, RoiOutcome(roi(), shortfall=shortfall))
+    assert notes == [{"task": 1, "text": shortfall.sentence, "shortfall": figures}]
+    assert ended.code == 3
+
+
+@pytest.mark.usefixtures("settings")
+def test_a_note_that_is_no_shortfall_has_no_figures(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A refusal is a sentence."""
+    _, notes = notes_of(run, monkeypatch, RoiOutcome(roi(), refusal="patches is 99"))
+    assert notes == [{"task": 1, "text": "No patches: patches is 99."}]
 
 
 # Waiting for work: what `negatives propose` tells in the end

@@ -84,7 +84,12 @@ WRONG = {
     "too many patches": ("PATCHES", "21"),
     "a size of nothing": ("MIN_SIZE", "0"),
     "sizes the wrong way round": ("MAX_SIZE", "99"),
+    "patches that may not meet at all": ("MAX_OVERLAP", "0"),
+    "an overlap of more than all": ("MAX_OVERLAP", "1.1"),
+    "a word for a share": ("MAX_OVERLAP", "half"),
     "a margin below nothing": ("MARGIN", "-1"),
+    "neither square nor not": ("SQUARE", "maybe"),
+    "a grid of nothing": ("ALIGN", "0"),
 }
 
 
@@ -167,7 +172,10 @@ def test_what_has_a_default_need_not_be_set() -> None:
         "patches": 5,
         "min_size": 100,
         "max_size": 400,
+        "max_overlap": 0.5,
         "margin": 0,
+        "square": False,
+        "align": 1,
         "min_approvals": 1,
         "object_name": "cells",
         "reconcile_seconds": 30,
@@ -205,8 +213,10 @@ def test_label_studio_calls_host_and_port_by_default(put: Set) -> None:
 @pytest.mark.usefixtures("needed")
 def test_the_rules_are_made_of_the_settings(put: Set) -> None:
     """Each goes where it belongs."""
-    put(PATCHES="7", MIN_SIZE="32", MAX_SIZE="64", MARGIN="3")
-    assert read_settings().rules == Rules(patches=7, min_size=32, max_size=64, margin=3)
+    put(PATCHES="7", MIN_SIZE="32", MAX_SIZE="64", MAX_OVERLAP="0.25", MARGIN="3", SQUARE="true", ALIGN="8")
+    assert read_settings().rules == Rules(
+        patches=7, min_size=32, max_size=64, max_overlap=0.25, margin=3, square=True, align=8
+    )
 
 
 @pytest.mark.parametrize("name", ["label_studio_token", "webhook_secret"])

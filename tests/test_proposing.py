@@ -4,13 +4,14 @@ from random import Random
 from typing import Any
 
 import pytest
+import shapely
 
-from service.domain.geometry import Box
-from service.domain.model import Patch, Proposal, Review, Roi, Rules, StandingPrediction, Task
+from service.domain.geometry import Box, Ellipse, Outline, Painted, Polygon, Shape
+from service.domain.model import Explanation, Patch, Proposal, Review, Roi, Rules, StandingPrediction, Task
 from service.label_studio.labeling import Labeling
 from service.label_studio.payloads import read_task
 from service.proposing import seed_of, work_out_proposal
-from tests.factories import NOON, cells, moved, review, roi, task
+from tests.factories import NOON, cells, moved, outlines, review, roi, roi_of, task
 
 
 def propose(work: Task, **defaults: float) -> Proposal:
@@ -23,7 +24,7 @@ def with_standing(work: Task, patches: Iterable[Patch]) -> Task:
     return replace(work, standing=(StandingPrediction(1, tuple(patches), content=""),))
 
 
-def proposed(*rois: Roi, exclusions: Iterable[Box] = ()) -> Task:
+def proposed(*rois: Roi, exclusions: Iterable[Shape] = ()) -> Task:
     """A task whose proposal has been worked out and published."""
     work = task(*rois, exclusions=exclusions)
     return with_standing(work, propose(work).patches)
@@ -148,7 +149,7 @@ def test_patches_outside_of_a_moved_roi_are_replaced() -> None:
     work = proposed(roi())
     area = roi(400, 100, 800, 800)
     patches = propose(replace(work, rois=(area,))).patches
-    stays = tuple(one for one in standing(work) if area.outline.holds(one.box))
+    stays = tuple(one for one in standing(work) if area.box.holds(one.box))
     assert 0 < len(stays) < 5, "the scene proves nothing"
     assert (patches[: len(stays)], len(patches)) == (stays, 5)
 
@@ -281,6 +282,148 @@ def test_the_roi_that_two_people_drew_is_one() -> None:
     assert [len(outcome.patches) for outcome in outcomes] == [5]
 
 
+# ---------------------------------------------------------------- ROIs and objects of any shape
+
+SHAPES = sorted(outlines(0, 0, 10))
+OF_ANY_SHAPE = pytest.mark.parametrize("shape", SHAPES)
+
+
+def judged(shape: Shape) -> Any:
+    """A shape for shapely; an ellipse a thousandth too small, which no pixel tells."""
+    match shape:
+        case Box():
+            return shapely.box(*shape.corners[0], *shape.corners[2])
+        case Polygon(points):
+            return shapely.Polygon(points)
+        case Painted(boxes):
+            return shapely.union_all([judged(box) for box in boxes])
+        case Ellipse(x, y, radius_x, radius_y, rotation):
+            disc = shapely.Point(0, 0).buffer(1, quad_segs=200)
+            scaled = shapely.affinity.scale(disc, radius_x, radius_y)
+            return shapely.affinity.translate(shapely.affinity.rotate(scaled, rotation, origin=(0, 0)), x, y)
+
+
+@OF_ANY_SHAPE
+def test_an_roi_of_any_shape_gets_patches_that_lie_in_it(shape: str) -> None:
+    """All corners, by another judge, among cells."""
+    area = roi_of(outlines(700, 600, 500)[shape], patches=20, max_size=160)
+    work = task(area, exclusions=cells(40, width=1600, height=1200, side=40, seed=3))
+    patches = propose(work).patches
+    outside = [one for one in patches if not judged(area.outline).buffer(1e-3).contains(judged(one.box))]
+    assert (len(patches), outside) == (20, [])
+
+
+@OF_ANY_SHAPE
+def test_what_was_proposed_in_an_roi_of_any_shape_is_proposed_again(shape: str) -> None:
+    """Run twice it ends in the same state, in a task that is crowded with several ROIs."""
+    for side in (150, 300, 500):
+        areas = [
+            roi_of(outlines(600, 600, side)[shape], region_id="one", patches=12),
+            roi_of(outlines(900, 650, side)[shape], region_id="other", patches=7),
+        ]
+        work = task(*areas, exclusions=cells(60, width=1600, height=1200, side=40, seed=side))
+        first = propose(work)
+        assert propose(with_standing(work, first.patches)) == first, side
+
+
+@OF_ANY_SHAPE
+def test_patches_in_the_corners_of_an_roi_that_was_drawn_anew_are_replaced(shape: str) -> None:
+    """A rectangle was drawn again more exactly: what lies in the new one stays, the rest goes, though it lies in the
+    box around it.
+    """
+    work = proposed(roi(100, 100, 1000, 1000, patches=20, max_size=200))
+    area = roi_of(outlines(600, 600, 500)[shape], patches=20, max_size=200)
+    stays = {one.id for one in standing(work) if judged(area.outline).buffer(1e-3).contains(judged(one.box))}
+    patches = propose(replace(work, rois=(area,))).patches
+    assert 0 < len(stays) < 20, "the scene proves nothing"
+    assert (len(patches), ids(patches) & ids(standing(work))) == (20, stays)
+
+
+def beside(box: Box, offset: int, shape: str) -> Outline:
+    """An object that reaches 50 px far from its centre, which is so far to the right of the box's corner and below."""
+    return outlines(box.right + offset, box.bottom + offset, 50)[shape]
+
+
+@OF_ANY_SHAPE
+def test_a_patch_in_the_corner_of_an_objects_bounding_box_stays(shape: str) -> None:
+    """Only the object itself counts."""
+    work = proposed(roi())
+    (first, *_) = standing(work)
+    thing = beside(first.box, 46, shape)
+    assert thing.bounds.touches(first.box), "the scene proves nothing"
+    assert propose(replace(work, exclusions=(thing,))).patches[0] == first
+
+
+@OF_ANY_SHAPE
+def test_a_patch_that_an_object_of_any_shape_touches_is_replaced(shape: str) -> None:
+    """By a corner is enough."""
+    work = proposed(roi())
+    (first, *_) = standing(work)
+    assert first not in propose(replace(work, exclusions=(beside(first.box, 20, shape),))).patches
+
+
+@pytest.mark.parametrize(("margin", "stays"), [(4, True), (5, False)])
+def test_the_margin_is_measured_from_the_object_itself(margin: int, stays: bool) -> None:
+    """From the corner (40, 40) px off its centre to a disc of 50 px: clear of 4 px both ways, but not of 5."""
+    rules = Rules(patches=1, margin=margin)
+    work = task(roi())
+    (only,) = work_out_proposal(work, {}, rules).patches
+    labelled = replace(with_standing(work, [only]), exclusions=(beside(only.box, 40, "ellipse"),))
+    assert (work_out_proposal(labelled, {}, rules).patches == (only,)) is stays
+
+
+@OF_ANY_SHAPE
+def test_new_patches_use_the_room_between_objects_and_touch_none(shape: str) -> None:
+    """Among objects whose bounding boxes leave no room at all, patches are found, by another judge clear of them."""
+    things = [outlines(100 * column + 50, 100 * row + 50, 50)[shape] for column in range(12) for row in range(12)]
+    work = task(roi(0, 0, 1200, 1200, patches=20, min_size=12, max_size=30), exclusions=things)
+    patches = propose(work).patches
+    everything = shapely.union_all([judged(thing) for thing in things]).buffer(-1e-3)
+    assert (len(patches), [one for one in patches if everything.intersects(judged(one.box))]) == (20, [])
+
+
+# ---------------------------------------------------------------- squares and grids
+
+
+def under(rules: Rules, work: Task) -> tuple[Patch, ...]:
+    """The patches that stand under these rules."""
+    return work_out_proposal(work, {}, rules).patches
+
+
+@pytest.mark.parametrize("rules", [Rules(square=True), Rules(align=8), Rules(square=True, align=16)])
+def test_patches_keep_to_squares_and_grid(rules: Rules) -> None:
+    """As wide as high, corners on the grid."""
+    patches = under(rules, task(roi(), exclusions=cells(60, width=1600, height=1200, side=40, seed=1)))
+    assert len(patches) == 5
+    assert all(rules.permits(one.box) for one in patches)
+
+
+@pytest.mark.parametrize("rules", [Rules(square=True), Rules(align=8), Rules(square=True, align=16)])
+def test_patches_on_squares_and_grid_stay(rules: Rules) -> None:
+    """Run twice, the same."""
+    work = task(roi(), exclusions=cells(60, width=1600, height=1200, side=40, seed=1))
+    first = under(rules, work)
+    assert under(rules, with_standing(work, first)) == first
+
+
+def test_what_is_no_square_is_replaced_where_squares_are_asked_for() -> None:
+    """And the squares among what stands stay."""
+    square = under(Rules(patches=2, square=True), task(roi()))
+    others = [one for one in standing(proposed(roi(round=1))) if not crowded([one], square)][:2]
+    assert all(one.box.width != one.box.height for one in others), "the scene proves nothing"
+    patches = under(Rules(square=True), with_standing(task(roi()), [*square, *others]))
+    assert (patches[:2], len(patches), ids(patches) & ids(others)) == (square, 5, set())
+
+
+def test_what_is_off_the_grid_is_replaced_where_one_is_asked_for() -> None:
+    """And what lies on it stays."""
+    on_grid = under(Rules(patches=2, align=32), task(roi()))
+    others = [one for one in standing(proposed(roi())) if not crowded([one], on_grid)][:2]
+    assert all(one.box.left % 32 or one.box.top % 32 for one in others), "the scene proves nothing"
+    patches = under(Rules(align=32), with_standing(task(roi()), [*on_grid, *others]))
+    assert (patches[:2], len(patches), ids(patches) & ids(others)) == (on_grid, 5, set())
+
+
 # ---------------------------------------------------------------- refusals
 
 
@@ -302,7 +445,7 @@ def test_the_roi_that_two_people_drew_is_one() -> None:
 def test_a_field_out_of_range_is_refused_with_a_sentence(fields: dict[str, Any], sentence: str) -> None:
     """Nothing is clamped: no patches, and the person who set the field reads why."""
     (outcome,) = propose(task(roi(**fields))).outcomes
-    assert (outcome.patches, outcome.explanation) == ((), sentence)
+    assert (outcome.patches, outcome.explanation) == ((), Explanation(sentence))
 
 
 def test_the_other_roi_is_served_all_the_same() -> None:
@@ -315,7 +458,7 @@ def test_a_refused_task_refuses_every_roi() -> None:
     """Where labels can't be understood, nothing is proved: what stood goes too."""
     work = replace(proposed(roi(), roi(0, 0, 600, 600, region_id="second")), refusal="annotation 4 can't be read")
     told = [(outcome.patches, outcome.explanation) for outcome in propose(work).outcomes]
-    assert told == [((), "No patches: annotation 4 can't be read.")] * 2
+    assert told == [((), Explanation("No patches: annotation 4 can't be read."))] * 2
 
 
 # ---------------------------------------------------------------- run twice
@@ -364,9 +507,18 @@ def test_what_was_proposed_for_a_changed_roi_is_proposed_again() -> None:
 AREA = roi(10, 20, 300, 400)
 
 
-def test_the_seed_never_changes() -> None:
+@pytest.mark.parametrize(
+    ("area", "seed"),
+    [
+        pytest.param(AREA, 252597101689313, id="rectangle"),
+        pytest.param(roi_of(Polygon(((1.0, 2.0), (301.5, 4.0), (7.25, 207.0)))), 46308941785870, id="polygon"),
+        pytest.param(roi_of(Ellipse(300.0, 200.0, 150.0, 99.5, 30.0)), 57532507959064, id="ellipse"),
+        pytest.param(roi_of(Painted((Box(1, 2, 300, 200), Box(5, 200, 290, 310)))), 70809560478187, id="brush"),
+    ],
+)
+def test_the_seed_never_changes(area: Roi, seed: int) -> None:
     """Same inputs, same seed, on every machine and in every version."""
-    assert seed_of(task(AREA), AREA, Rules()) == 225505007439194
+    assert seed_of(task(area), area, Rules()) == seed
 
 
 @pytest.mark.parametrize(
@@ -379,11 +531,15 @@ def test_the_seed_never_changes() -> None:
         pytest.param(task(AREA), AREA, Rules(patches=6), id="patches"),
         pytest.param(task(AREA), AREA, Rules(min_size=99), id="min_size"),
         pytest.param(task(AREA), AREA, Rules(max_size=399), id="max_size"),
+        pytest.param(task(AREA), AREA, Rules(max_overlap=0.4), id="max_overlap"),
+        pytest.param(task(AREA), AREA, Rules(margin=1), id="margin"),
+        pytest.param(task(AREA), AREA, Rules(square=True), id="square"),
+        pytest.param(task(AREA), AREA, Rules(align=2), id="align"),
         pytest.param(task(AREA), AREA, Rules(round=2), id="round"),
     ],
 )
 def test_the_seed_depends_on_all_that_the_draw_is_about(work: Task, area: Roi, rules: Rules) -> None:
-    """Project, task, ROI, rules and round each give another draw."""
+    """Project, task, ROI, each rule and the round give another draw."""
     assert seed_of(work, area, rules) != seed_of(task(AREA), AREA, Rules())
 
 

@@ -1,12 +1,13 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
 
-from service.domain.geometry import Box
+from service.domain.geometry import Box, Ellipse, Outline, Shape
 from service.domain.model import Decision, Patch, Provenance, Review, Roi, Rules, State
 from service.review import decide
-from tests.factories import NOON, moved, patch, review, roi, task
+from tests.factories import NOON, moved, outlines, patch, review, roi, roi_of, task
 
 AREA = roi(100, 100, 800, 800)
 OTHER_AREA = roi(1000, 100, 500, 500, region_id="other")
@@ -30,7 +31,7 @@ class History:
     reviews: tuple[Review, ...] = ()
     standing: tuple[Patch, ...] = (ONE, TWO)
     rois: tuple[Roi, ...] = (AREA,)
-    exclusions: tuple[Box, ...] = ()
+    exclusions: tuple[Shape, ...] = ()
     refusal: str | None = None
     min_approvals: int = 1
     margin: int = 0
@@ -193,6 +194,44 @@ def test_a_patch_that_was_moved(history: History, state: State | None) -> None:
 def test_an_object_that_was_labelled_later(history: History, state: State | None) -> None:
     """It makes an accepted patch stale, and changes nothing about the others."""
     assert state_of_one(history) == state
+
+
+def shapes_beside(box: Box, offset: int) -> list[Any]:
+    """Objects that reach 50 px far from a centre so far to the right of the box's corner and below, of every shape."""
+    return [
+        pytest.param(shape, id=name) for name, shape in outlines(box.right + offset, box.bottom + offset, 50).items()
+    ]
+
+
+@pytest.mark.parametrize("thing", shapes_beside(ONE.box, 46))
+def test_an_object_whose_bounding_box_alone_reaches_into_a_patch(thing: Outline) -> None:
+    """It doesn't touch it: accepted stays accepted."""
+    assert thing.bounds.touches(ONE.box)
+    assert state_of_one(History((says(ANN, [ONE]),), exclusions=(thing,))) == ACCEPTED
+
+
+@pytest.mark.parametrize("thing", shapes_beside(ONE.box, 20))
+def test_an_object_of_any_shape_that_touches_a_patch(thing: Outline) -> None:
+    """By a corner is enough to make it stale."""
+    assert state_of_one(History((says(ANN, [ONE]),), exclusions=(thing,))) == STALE
+
+
+@pytest.mark.parametrize(("margin", "state"), [(4, ACCEPTED), (5, STALE)])
+def test_the_margin_is_measured_from_the_object_itself(margin: int, state: State) -> None:
+    """From the corner (40, 40) px off its centre to a disc of 50 px: clear of 4 px both ways, but not of 5."""
+    one = keeping_clear(margin)
+    disc = Ellipse(one.box.right + 40, one.box.bottom + 40, 50, 50)
+    assert state_of_one(History((says(ANN, [one]),), standing=(one,), exclusions=(disc,))) == state
+
+
+@pytest.mark.parametrize("outline", [pytest.param(one, id=name) for name, one in outlines(500, 500, 400).items()])
+@pytest.mark.parametrize(
+    ("left", "state"), [(450, ACCEPTED), (110, STALE)], ids=["inside", "in the corner of the box around it"]
+)
+def test_a_patch_that_was_moved_in_an_roi_of_any_shape(outline: Outline, left: int, state: State) -> None:
+    """It must lie in what was drawn, not only in the box around it."""
+    there = moved(ONE, Box.sized(left, left, 100, 100))
+    assert state_of_one(History((says(ANN, [there]),), rois=(roi_of(outline),))) == state
 
 
 @histories(

@@ -8,13 +8,24 @@ import pytest
 from PIL import Image
 
 from service.domain.geometry import Box
-from service.domain.model import Patch, Proposal, Review, Roi, Rules, StandingPrediction, State, Task
+from service.domain.model import (
+    Cause,
+    Patch,
+    Proposal,
+    Review,
+    Roi,
+    Rules,
+    Shortfall,
+    StandingPrediction,
+    State,
+    Task,
+)
 from service.domain.work import CHUNK, LANES, ONE_BY_ONE, ProposeWork
 from service.errors import ExportError, ImageError, LabelStudioError, LabelStudioUnavailable, NotFound, SetupError
 from service.export.repository import locate
 from service.export.yolo import sole_exporter
 from service.ingest.events import read_event
-from service.label_studio.labeling import Labeling, read_labeling
+from service.label_studio.labeling import ROI_SHAPES, Labeling, read_labeling
 from service.label_studio.payloads import read_task, write_prediction
 from service.workflow import (
     LOOK_BACK,
@@ -28,11 +39,11 @@ from service.workflow import (
     status,
 )
 from tests.export.factories import picture
-from tests.factories import NOON, patch, review, roi, task
+from tests.factories import NOON, outlines, patch, review, roi, roi_of, task
 from tests.payloads import recorded
 
 P = 3
-LABELING = Labeling(image="image", data_key="image")
+LABELING = Labeling(image="image", data_key="image", rois=frozenset(ROI_SHAPES.values()))
 RULES = Rules(patches=3, min_size=40, max_size=120)
 URL = "http://negatives.internal:9090/webhooks/label-studio"
 
@@ -118,6 +129,16 @@ def test_propose_again_publishes_nothing() -> None:
     assert (done.created, done.changed, done.patches) == (0, 0, 3)
 
 
+@pytest.mark.parametrize("shape", sorted(outlines(0, 0, 10)))
+def test_propose_again_publishes_nothing_whatever_the_roi_is(shape: str) -> None:
+    """Turned rectangle, polygon, ellipse or brush: what stands is what should stand, so nothing is ever changed."""
+    area = roi_of(outlines(600, 600, 300)[shape], patches=20)
+    studio = FakeStudio(task(area, size=(1601, 1203), task_id=1, project_id=P))
+    propose(P, [1], studio=studio, rules=RULES)
+    done = propose(P, [1], studio=studio, rules=RULES)
+    assert (studio.bulk, studio.replaced, done.patches) == ([[1]], [], 20)
+
+
 def test_propose_looks_at_the_named_tasks_only() -> None:
     """Work names its tasks."""
     studio = FakeStudio(drawn(1), drawn(2))
@@ -190,7 +211,8 @@ def test_what_is_short_is_explained() -> None:
     assert done.explanations[2][0].startswith("0 of 3 patches: the ROI is 20 × 20 px")
     assert done.explanations[3][0].startswith("No patches: patches is 99, but must be 1 to 20")
     for task_id in (2, 3):
-        assert studio.kept[task_id].standing[0].explanations == done.explanations[task_id]
+        told = studio.kept[task_id].standing[0].explanations
+        assert tuple(one.text for one in told) == done.explanations[task_id]
 
 
 def test_the_labelings_defaults_come_before_the_settings() -> None:
@@ -556,6 +578,16 @@ def test_status_tells_what_is_short() -> None:
     *_, notes = stand(studio)
     assert [task_id for task_id, _ in notes] == [1]
     assert notes[0][1].startswith("0 of 3 patches: the ROI is 20 × 20 px")
+
+
+def test_status_has_the_figures_of_what_is_short() -> None:
+    """For scripts: of a shortfall all of them, of a refusal none."""
+    studio = FakeStudio(drawn(1, roi(0, 0, 20, 20)), drawn(2, roi(patches=99)))
+    propose(P, [1, 2], studio=studio, rules=RULES)
+    short, refused = status(P, studio=studio, min_approvals=1, margin=0).notes
+    sentence = short.text.removeprefix("0 of 3 patches: ").removesuffix(".")
+    assert short.shortfall == Shortfall(3, 0, Cause.ROI_TOO_SMALL, sentence, Box(0, 0, 20, 20), at_most=0)
+    assert refused.shortfall is None
 
 
 def test_status_tells_why_a_task_is_refused() -> None:

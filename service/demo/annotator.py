@@ -12,7 +12,7 @@ from xml.sax.saxutils import quoteattr
 
 import httpx
 
-from service.demo.labels import LabelledBox
+from service.batch.labels import LabelledObject
 from service.domain.geometry import Box
 from service.label_studio.labeling import PATCH, ROI, ROI_LABEL
 
@@ -64,8 +64,8 @@ class Annotator:
             ids += [int(task) for task in answer["task_ids"]]
         return ids
 
-    def label_objects(self, task_id: int, size: tuple[int, int], objects: Sequence[LabelledBox]) -> int:
-        """Submit an annotation with these objects; its id."""
+    def label_objects(self, task_id: int, size: tuple[int, int], objects: Sequence[LabelledObject]) -> int:
+        """Submit an annotation with these objects' boxes; its id."""
         return self.submit(task_id, [region(OBJECTS, thing.name, thing.box, size) for thing in objects])
 
     def draw_roi(self, task_id: int, size: tuple[int, int], roi: Box, fields: Mapping[str, float] | None = None) -> int:

@@ -20,11 +20,11 @@ import httpx
 from filelock import FileLock, Timeout
 from PIL import Image, ImageOps
 
+from service.batch.labels import LabelledObject, Labels, image_paths
 from service.config import PREFIX
 from service.demo.annotator import Annotator, Prediction, labeling_configuration
 from service.demo.background import emptiest_rectangle
 from service.demo.label_studio import EMAIL, PASSWORD, LabelStudioProcess, free_port
-from service.demo.labels import LabelledBox, find_labels, image_paths
 from service.demo.pictures import draw_field
 from service.domain.geometry import Box
 from service.errors import NegativesError, UsageError
@@ -32,6 +32,7 @@ from service.errors import NegativesError, UsageError
 T = TypeVar("T")
 
 MARKER = ".negatives-demo"
+SHOWN_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")  # Label Studio takes no TIFF
 FIELDS_DRAWN = 6
 MOST_PICTURES = 12
 SMALLEST_ROI = 40  # pixels; no person would draw a smaller one
@@ -45,7 +46,7 @@ class Picture:
 
     path: Path
     size: tuple[int, int]
-    objects: tuple[LabelledBox, ...]
+    objects: tuple[LabelledObject, ...]
     roi: Box | None
 
     @property
@@ -184,15 +185,15 @@ def _fresh(directory: Path) -> None:
 def _pictures(images: Path | None, labels: Path | None, drawn_into: Path) -> tuple[Picture, ...]:
     if images is None:
         return tuple(_drawn(drawn_into))
-    paths = image_paths(images)
+    paths = image_paths(images, SHOWN_SUFFIXES)
     if len(paths) > MOST_PICTURES:
         _say(f"{images} has {len(paths)} pictures; the demo takes {MOST_PICTURES} of them, spread evenly")
         paths = tuple(paths[i * len(paths) // MOST_PICTURES] for i in range(MOST_PICTURES))
-    found = []
+    found, labelled = [], Labels(labels)
     for path in paths:
         with Image.open(path) as image:
             size = ImageOps.exif_transpose(image).size
-        objects = find_labels(path, labels, size)
+        objects = _as_boxes(labelled.of(path, size) or (), size)
         found.append(Picture(path, size, objects, _roi(size, objects)))
     if not any(picture.objects for picture in found):
         where = labels or "beside the pictures (LABELS=dir names another folder)"
@@ -200,6 +201,12 @@ def _pictures(images: Path | None, labels: Path | None, drawn_into: Path) -> tup
     if not any(picture.roi for picture in found):
         raise UsageError(f"no picture of {images} has background of {SMALLEST_ROI} px between its objects")
     return tuple(found)
+
+
+def _as_boxes(objects: Sequence[LabelledObject], size: tuple[int, int]) -> tuple[LabelledObject, ...]:
+    """Boxes in the image, whatever was drawn: what the demo's people draw, and its repository holds."""
+    boxes = ((thing.name, thing.box.common(Box(0, 0, *size))) for thing in objects)
+    return tuple(LabelledObject(name, box) for name, box in boxes if box)
 
 
 def _drawn(into: Path) -> Sequence[Picture]:
@@ -213,7 +220,7 @@ def _drawn(into: Path) -> Sequence[Picture]:
     return found
 
 
-def _roi(size: tuple[int, int], objects: Sequence[LabelledBox]) -> Box | None:
+def _roi(size: tuple[int, int], objects: Sequence[LabelledObject]) -> Box | None:
     """The background that a person would draw around; a little generous, as hands are: its rim may touch objects."""
     found = emptiest_rectangle(*size, tuple(thing.box for thing in objects))
     if found is None or min(found.width, found.height) < SMALLEST_ROI:

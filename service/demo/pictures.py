@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFilter
 
-from service.demo.labels import LabelledBox
+from service.batch.labels import LabelledObject
 from service.domain.geometry import Box
 
 Array = npt.NDArray[np.float32]
@@ -32,7 +32,7 @@ class Field:
     """A picture and the true extents, in its pixels, of all the cells in it."""
 
     image: Image.Image
-    objects: tuple[LabelledBox, ...]
+    objects: tuple[LabelledObject, ...]
 
 
 def draw_field(seed: int, width: int = 1600, height: int = 1200) -> Field:
@@ -201,7 +201,7 @@ def _bubble(chance: np.random.Generator, scale: float) -> tuple[Array, Tint]:
 # Cells
 
 
-def _add_cells(density: Array, chance: np.random.Generator) -> tuple[LabelledBox, ...]:
+def _add_cells(density: Array, chance: np.random.Generator) -> tuple[LabelledObject, ...]:
     """Stain clusters of cells into the density, and say where each cell can be seen."""
     height, width = density.shape[:2]
     objects = []
@@ -213,7 +213,7 @@ def _add_cells(density: Array, chance: np.random.Generator) -> tuple[LabelledBox
         density[top : top + seen.shape[0], left : left + seen.shape[1]] += seen
         rows, columns, _ = np.nonzero(seen)
         x1, y1, x2, y2 = (int(edge) for edge in (columns.min(), rows.min(), columns.max(), rows.max()))
-        objects.append(LabelledBox(CELL, Box(left + x1, top + y1, left + x2 + 1, top + y2 + 1)))
+        objects.append(LabelledObject(CELL, Box(left + x1, top + y1, left + x2 + 1, top + y2 + 1)))
     return tuple(objects)
 
 

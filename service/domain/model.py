@@ -10,7 +10,7 @@ from enum import StrEnum
 from hashlib import sha256
 from urllib.parse import urlsplit
 
-from service.domain.geometry import Box, Outline
+from service.domain.geometry import Box, Outline, Shape
 from service.errors import InvalidRules
 
 MAX_PATCHES = 20
@@ -23,8 +23,8 @@ class Rules:
     """What to draw in one ROI.
 
     `patches` 1–20; sizes in pixels, `1 ≤ min_size ≤ max_size`; two patches share less than `max_overlap` (a share,
-    0–1) of the smaller one's area; `margin` pixels are kept free around every object; `round` 1, 2, … asks for other
-    patches.
+    0–1) of the smaller one's area; `margin` pixels are kept free around every object, diagonally too; `square` patches
+    are as wide as high; left and top edges are multiples of `align` pixels; `round` 1, 2, … asks for other patches.
 
     Raises `InvalidRules` with a sentence for the person who set the value: nothing is clamped in silence.
     """
@@ -35,6 +35,8 @@ class Rules:
     max_overlap: float = 0.5
     margin: int = 0
     round: int = 1
+    square: bool = False
+    align: int = 1
 
     def __post_init__(self) -> None:
         complaints = []
@@ -48,14 +50,18 @@ class Rules:
             complaints.append(f"max_overlap is {self.max_overlap}, but must be above 0 and at most 1")
         if self.margin < 0:
             complaints.append(f"margin is {self.margin} px, but must be at least 0")
+        if self.align < 1:
+            complaints.append(f"align is {self.align} px, but must be at least 1")
         if self.round < 1:
             complaints.append(f"round is {self.round}, but must be at least 1")
         if complaints:
             raise InvalidRules("; ".join(complaints))
 
     def permits(self, box: Box) -> bool:
-        """Whether a patch of this size may be drawn."""
-        return self.min_size <= box.width <= self.max_size and self.min_size <= box.height <= self.max_size
+        """Whether a patch of this size may be drawn here."""
+        is_fit = all(self.min_size <= side <= self.max_size for side in (box.width, box.height))
+        is_aligned = box.left % self.align == box.top % self.align == 0
+        return is_fit and is_aligned and (box.width == box.height or not self.square)
 
     def crowds(self, box: Box, other: Box) -> bool:
         """Whether the two overlap too much: not strictly below the share of the smaller one's area."""
@@ -90,17 +96,12 @@ class Scene:
 
     width: int
     height: int
-    exclusions: tuple[Box, ...] = ()
+    exclusions: tuple[Shape, ...] = ()
 
     @property
     def frame(self) -> Box:
         """The whole image."""
         return Box(0, 0, self.width, self.height)
-
-    def touched(self, box: Box, margin: int) -> bool:
-        """Whether the box comes nearer than `margin` pixels to an exclusion."""
-        grown = box.grown(margin)
-        return any(grown.touches(exclusion) for exclusion in self.exclusions)
 
 
 PATCH_PREFIX = "neg_"
@@ -145,13 +146,46 @@ class Patch:
     provenance: Provenance | None = None
 
 
+class Cause(StrEnum):
+    """Why there are fewer patches than asked."""
+
+    ROI_TOO_SMALL = "roi_too_small"
+    """No patch of the smallest size lies in the ROI, with or without objects."""
+    BLOCKED = "blocked"
+    """Objects leave no place for a patch of the smallest size."""
+    JAMMED = "jammed"
+    """Beside the patches that are there, none of the smallest size keeps the limit of overlap."""
+    IMPOSSIBLE = "impossible"
+    """So many can't be placed in any way: proved."""
+
+
 @dataclass(frozen=True, slots=True)
 class Shortfall:
-    """Requested − placed, with the reason in a sentence that a person can act on."""
+    """Requested − placed, with the reason in a sentence that a person can act on.
+
+    `largest_free` is the largest square in the ROI that is clear of objects, None when not even a pixel is. `at_most`
+    is a proved limit to the number of patches, where one was proved.
+    """
 
     requested: int
     placed: int
+    cause: Cause
     reason: str
+    largest_free: Box | None = None
+    at_most: int | None = None
+
+    @property
+    def sentence(self) -> str:
+        """The whole of it in words."""
+        return f"{self.placed} of {self.requested} patches: {self.reason}."
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What the person who drew an ROI should know; with the figures, where it is a shortfall."""
+
+    text: str
+    shortfall: Shortfall | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,13 +202,11 @@ class RoiOutcome:
     is_gone: bool = False
 
     @property
-    def explanation(self) -> str | None:
-        """The sentence for the person who drew the ROI; None when all is as asked."""
+    def explanation(self) -> Explanation | None:
+        """What the person who drew the ROI should know; None when all is as asked."""
         if self.refusal is not None:
-            return f"No patches: {self.refusal}."
-        if self.shortfall is not None:
-            return f"{self.shortfall.placed} of {self.shortfall.requested} patches: {self.shortfall.reason}."
-        return None
+            return Explanation(f"No patches: {self.refusal}.")
+        return None if self.shortfall is None else Explanation(self.shortfall.sentence, self.shortfall)
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,7 +296,7 @@ class StandingPrediction:
     id: int
     patches: tuple[Patch, ...]
     content: str
-    explanations: tuple[str, ...] = ()
+    explanations: tuple[Explanation, ...] = ()
     rois: tuple[Roi, ...] = ()
     memory: Memory = field(default_factory=Memory)
 
@@ -283,7 +315,7 @@ class Task:
     updated_at: datetime
     size: tuple[int, int] | None = None
     rois: tuple[Roi, ...] = ()
-    exclusions: tuple[Box, ...] = ()
+    exclusions: tuple[Shape, ...] = ()
     reviews: tuple[Review, ...] = ()
     standing: tuple[StandingPrediction, ...] = ()
     refusal: str | None = None

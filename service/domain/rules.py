@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from math import isfinite
+from typing import Any
 
 from service.domain.model import RULE_FIELDS, Rules
 from service.errors import InvalidRules
@@ -19,7 +20,7 @@ def resolve_rules(
 
     Raises `InvalidRules` for a value that is fractional or out of range; nothing is clamped.
     """
-    values: dict[str, int] = {}
+    values: dict[str, Any] = {}
     sources: dict[str, str] = {}
     for name in RULE_FIELDS:
         if name in roi_fields:

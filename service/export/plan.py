@@ -2,17 +2,27 @@
 values.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePath
 
 from service.domain.geometry import Box
-from service.domain.model import Decision, Patch, State, Task
+from service.domain.model import Decision, Patch, Shortfall, State, Task
 
 SMALLEST_SIDE = 10
 """Pixels; trainers drop images with a shorter side (Ultralytics, `data/utils.py`)."""
 LONGEST_STEM = 150
 """Bytes; with what is added to it a name stays below the 255 of common file systems."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a source image comes from: a task of a Label Studio project, or else a file with this digest."""
+
+    image: str
+    project: int | None = None
+    task: int | None = None
+    sha256: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +34,7 @@ class ExportedSource:
     """
 
     stem: str
-    owner: tuple[int, int, str] | None
+    owner: Origin | None
     patches: Mapping[int, tuple[str, Box]] = field(default_factory=dict)
     present: frozenset[int] = frozenset()
     blocked: frozenset[int] = frozenset()
@@ -55,6 +65,7 @@ class SourcePlan:
     """
 
     task: Task
+    origin: Origin
     source_name: str
     stem: str
     negatives: tuple[Negative, ...]
@@ -73,10 +84,11 @@ class SourcePlan:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """Something that a person should know of one task's export."""
+    """Something that a person should know of one task; with the figures, where patches fall short."""
 
     task_id: int
     text: str
+    shortfall: Shortfall | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +109,9 @@ class Plan:
         return sum(len(source.negatives) - len(source.new) for source in self.sources)
 
 
-def owner_of(task: Task) -> tuple[int, int, str]:
-    """Whose a metadata file is: project, task and image reference."""
-    return task.project_id, task.id, task.image_reference
+def origin_in_label_studio(task: Task) -> Origin:
+    """Project, task and image reference."""
+    return Origin(task.image_reference, task.project_id, task.id)
 
 
 def negative_stem(stem: str, number: int) -> str:
@@ -107,7 +119,11 @@ def negative_stem(stem: str, number: int) -> str:
     return f"{stem}_neg_{number}"
 
 
-def plan_export(decided: Iterable[tuple[Task, str, tuple[Decision, ...]]], existing: Existing) -> Plan:
+def plan_export(
+    decided: Iterable[tuple[Task, str, tuple[Decision, ...]]],
+    existing: Existing,
+    origin_of: Callable[[Task], Origin] = origin_in_label_studio,
+) -> Plan:
     """Plan an export of (task, the source image's file name, its decisions).
 
     Accepted patches get the first free number of their source image; what is there keeps its number. Nothing that
@@ -129,27 +145,29 @@ def plan_export(decided: Iterable[tuple[Task, str, tuple[Decision, ...]]], exist
             elif decision.state is State.ACCEPTED:
                 accepted.append(decision)
         stem = _fit(PurePath(name).stem) or f"task{task.id}"
-        source = own.get(owner_of(task)) or _claim(task, stem, claimed, create=bool(accepted))
+        origin = origin_of(task)
+        source = own.get(origin) or _claim(origin, stem, claimed, create=bool(accepted))
         if source is None:
             continue
         negatives = tuple(_numbered(source, accepted, taken))
         notes += _withdrawn(task, source, negatives, decisions)
         lost = bool(source.patches.keys() - source.present - {negative.number for negative in negatives})
         if negatives or lost:
-            is_ours = source is own.get(owner_of(task))
-            plans.append(SourcePlan(task, name, source.stem, negatives, is_ours, lost))
+            is_ours = source is own.get(origin)
+            plans.append(SourcePlan(task, origin, name, source.stem, negatives, is_ours, lost))
     return Plan(tuple(plans), tuple(notes))
 
 
-def _claim(task: Task, stem: str, claimed: dict[str, ExportedSource], *, create: bool) -> ExportedSource | None:
-    """A metadata file for a task that has none yet: the first name that nobody has."""
+def _claim(origin: Origin, stem: str, claimed: dict[str, ExportedSource], *, create: bool) -> ExportedSource | None:
+    """A metadata file for a source that has none yet: the first name that nobody has."""
     if not create:
         return None
     attempt, candidate = 1, stem
     while candidate.casefold() in claimed:
         attempt += 1
-        candidate = f"{stem}_task{task.id}" + (f"_{attempt - 1}" if attempt > 2 else "")
-    source = ExportedSource(candidate, owner_of(task))
+        of_task = f"_task{origin.task}" if origin.task is not None else ""
+        candidate = stem + of_task + (f"_{attempt - 1}" if attempt > 2 or not of_task else "")
+    source = ExportedSource(candidate, origin)
     claimed[candidate.casefold()] = source
     return source
 

@@ -16,7 +16,7 @@ import yaml
 
 from service.domain.geometry import Box
 from service.errors import ExportError
-from service.export.plan import Existing, ExportedSource, negative_stem
+from service.export.plan import Existing, ExportedSource, Origin, negative_stem
 
 PLAIN_FOLDER = "negative_samples"
 METADATA_SUFFIX = "_negative_metadata.json"
@@ -122,6 +122,13 @@ def _files(folder: Path) -> list[Path]:
         return [Path(entry.path) for entry in entries if not entry.name.startswith(".")]
 
 
+def _origin(provenance: Any) -> Origin:
+    if "file" in provenance:
+        return Origin(str(provenance["file"]["name"]), sha256=str(provenance["file"]["sha256"]))
+    studio = provenance["label_studio"]
+    return Origin(str(studio["image"]), int(studio["project"]), int(studio["task"]))
+
+
 def _read_source(path: Path, images: set[str], labels: Mapping[str, Path]) -> ExportedSource:
     stem = path.name.removesuffix(METADATA_SUFFIX)
     try:
@@ -129,14 +136,13 @@ def _read_source(path: Path, images: set[str], labels: Mapping[str, Path]) -> Ex
         provenance = document.get("provenance")
         if provenance is None:
             return ExportedSource(stem, owner=None)  # the desktop tool's: not ours to add to
-        studio = provenance["label_studio"]
         patches = {
             int(item["id"]): (str(item["region"]), Box.sized(*map(int, item["box"]))) for item in provenance["patches"]
         }
         names = {number: negative_stem(stem, number).casefold() for number in patches}
         return ExportedSource(
             stem=stem,
-            owner=(int(studio["project"]), int(studio["task"]), str(studio["image"])),
+            owner=_origin(provenance),
             patches=patches,
             present=frozenset(number for number, name in names.items() if name in images),
             blocked=frozenset(

@@ -23,7 +23,7 @@ from PIL import Image
 from service import __version__
 from service.domain.geometry import Box, enclosing
 from service.errors import ExportError
-from service.export.plan import Negative, SourcePlan
+from service.export.plan import Negative, Origin, SourcePlan
 from service.export.repository import METADATA_SUFFIX, Layout
 
 JPEG_QUALITY = 95
@@ -72,7 +72,7 @@ def write_source(plan: SourcePlan, image: Image.Image, layout: Layout, *, object
         path = _metadata_path(plan, layout)
         known = _known_records(path, layout)
         document = metadata(plan, known, pictures, image.size, object_name=object_name, at=at)
-        write = _replace if plan.has_metadata else _create
+        write = replace_file if plan.has_metadata else _create
         write(path, _as_json(document))
         for negative in plan.new:
             stem = plan.file_stem(negative)
@@ -100,7 +100,7 @@ def forget_lost(plan: SourcePlan, layout: Layout, *, object_name: str, at: datet
             path.unlink(missing_ok=True)
             return
         document = metadata(plan, known, {}, plan.task.size or (0, 0), object_name=object_name, at=at)
-        _replace(path, _as_json(document))
+        replace_file(path, _as_json(document))
     except OSError as error:
         raise ExportError(f"{error.filename or path} can't be written ({error.strerror})") from error
 
@@ -148,15 +148,17 @@ def metadata(
         "provenance": {
             "tool": "label-studio-negatives",
             "version": __version__,
-            "label_studio": {
-                "project": plan.task.project_id,
-                "task": plan.task.id,
-                "image": plan.task.image_reference,
-            },
+            **_origin(plan.origin),
             "image_size": list(size),
             "patches": ordered,
         },
     }
+
+
+def _origin(origin: Origin) -> dict[str, Any]:
+    if origin.task is None:
+        return {"file": {"name": origin.image, "sha256": origin.sha256}}
+    return {"label_studio": {"project": origin.project, "task": origin.task, "image": origin.image}}
 
 
 def _record(plan: SourcePlan, negative: Negative, picture: bytes, at: datetime) -> dict[str, Any]:
@@ -220,7 +222,7 @@ def _create(path: Path, content: bytes) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def _replace(path: Path, content: bytes) -> None:
+def replace_file(path: Path, content: bytes) -> None:
     """Our own metadata anew, whole: the old content or the new one, never a part."""
     temporary = _temporary(path, content)
     try:

@@ -11,7 +11,7 @@ from typing import Any
 
 from service.domain.work import ONE_BY_ONE, ReconcileWork, Work, work_for_changes
 from service.errors import PayloadError
-from service.label_studio.labeling import PATCH, ROI
+from service.label_studio.labeling import PATCH, ROI_SHAPES
 
 TASKS_TOLD = frozenset(("ANNOTATION_CREATED", "ANNOTATIONS_CREATED", "ANNOTATION_UPDATED", "TASKS_CREATED"))
 """Events that name the tasks that changed."""
@@ -75,6 +75,9 @@ def read_event(payload: object) -> Event:
     return Event(action, tuple(work_for_changes(project_id, sorted(latest.items()), urgent=urgent)))
 
 
+OURS = (*ROI_SHAPES.values(), PATCH)
+
+
 def _ordinary(payload: Mapping[str, Any]) -> bool:
     """Whether this is a team's everyday labelling, which nobody waits for: the next look reads it with many others.
 
@@ -85,7 +88,7 @@ def _ordinary(payload: Mapping[str, Any]) -> bool:
         return False
     result = annotation.get("result")
     return isinstance(result, list) and not any(
-        not isinstance(region, Mapping) or region.get("from_name") in (ROI, PATCH) for region in result
+        not isinstance(region, Mapping) or region.get("from_name") in OURS for region in result
     )
 
 

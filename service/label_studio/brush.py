@@ -14,8 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL.PngImagePlugin import PngImageFile
 
-from service.domain.geometry import Box
+from service.domain.geometry import Painted
 from service.errors import PayloadError
+
+RUN_BITS = (3, 4, 8, 16)
+"""The four run-length sizes that we write; runs as long as a row of pixels take the last."""
 
 
 def brush_alpha(rle: Sequence[int], width: int, height: int) -> NDArray[np.uint8]:
@@ -47,18 +50,29 @@ def brush_alpha(rle: Sequence[int], width: int, height: int) -> NDArray[np.uint8
     return values.reshape(height, width, 4)[:, :, 3]
 
 
-def brush_bounds(rle: Sequence[int], width: int, height: int) -> Box | None:
-    """The box of the painted pixels; None when nothing is painted."""
-    painted = brush_alpha(rle, width, height) > 0
-    columns, rows = np.flatnonzero(painted.any(axis=0)), np.flatnonzero(painted.any(axis=1))
-    if not len(columns):
-        return None
-    return Box(int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
+def encode_brush(shape: Painted, width: int, height: int) -> list[int]:
+    """The encoding of these pixels, fully painted, in an image of this size: what `brush_alpha` reads.
+
+    As `brush_alpha`'s own readers expect it, all four values of a pixel are the same.
+    """
+    mask = np.zeros((height, width), dtype=bool)
+    for box in shape.boxes:
+        mask[box.top : box.bottom, box.left : box.right] = True
+    turns = np.flatnonzero(np.diff(mask.ravel())) + 1
+    edges = np.concatenate([[0], turns, [mask.size]]) * 4
+    head = f"{mask.size * 4:032b}{8 - 1:05b}" + "".join(f"{size - 1:04b}" for size in RUN_BITS)
+    runs, is_painted = [head], bool(mask[0, 0])
+    for length in np.diff(edges).tolist():
+        for part in range(length, 0, -(1 << RUN_BITS[-1])):
+            runs.append(f"111{min(part, 1 << RUN_BITS[-1]) - 1:0{RUN_BITS[-1]}b}{255 * is_painted:08b}")
+        is_painted = not is_painted
+    bits = "".join(runs)
+    return list(int(bits.ljust(-(-len(bits) // 8) * 8, "0"), 2).to_bytes(-(-len(bits) // 8), "big"))
 
 
-def bitmask_bounds(data_url: str, width: int, height: int) -> Box | None:
-    """The box of a BitMask region's pixels: a PNG of the image's size in a data URL, painted where it isn't transparent
-    (or, without transparency, not black). None when nothing is painted.
+def bitmask_alpha(data_url: str, width: int, height: int) -> NDArray[np.uint8]:
+    """A BitMask region as a (height, width) array, 0 = not painted: a PNG of the image's size in a data URL, painted
+    where it isn't transparent (or, without transparency, not black).
 
     Raises `PayloadError` for anything else.
     """
@@ -74,8 +88,7 @@ def bitmask_bounds(data_url: str, width: int, height: int) -> Box | None:
             mask = image.convert("L")
     except (ValueError, OSError, SyntaxError) as error:
         raise PayloadError(f"a BitMask region is no PNG of {width} × {height} px") from error
-    bounds = mask.getbbox()
-    return None if bounds is None else Box(*bounds)
+    return np.asarray(mask)
 
 
 class _Bits:

@@ -4,21 +4,18 @@ A task names its image as `/data/upload/…`, `/data/local-files/?d=…`, `http(
 `azure-blob://`), which Label Studio turns into a link that works for a while.
 """
 
-import io
 from base64 import urlsafe_b64encode
 from dataclasses import dataclass
 from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 
 import httpx
-import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
 from service.domain.model import Task
 from service.errors import ImageError, LabelStudioUnavailable
+from service.pictures import upright
 
 CLOUD = frozenset(("s3", "gs", "azure-blob", "azure"))
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")  # not all that Pillow knows: EPS runs Ghostscript
-SIXTEEN_BIT = frozenset(("I", "I;16", "I;16L", "I;16B", "I;16N"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +36,6 @@ class ImageSource:
         self._url = url
         self._http = http
         self._limits = limits
-        Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit is lower than ours, which is checked before decoding
 
     def open(self, task: Task) -> Image.Image:
         """The task's image, upright, 8 bits a channel, grey or colour.
@@ -48,7 +44,7 @@ class ImageSource:
         its regions were drawn on; `LabelStudioUnavailable` when trying again can help.
         """
         data = self._fetch(self._address(task), f"the image of task {task.id}")
-        image = self._upright(data, task)
+        image = upright(data, f"the image of task {task.id}", self._limits.max_pixels)
         if task.size is not None and image.size != task.size:
             drawn, found = (f"{width} × {height} px" for width, height in (task.size, image.size))
             raise ImageError(
@@ -96,39 +92,6 @@ class ImageSource:
             raise LabelStudioUnavailable(f"{what} can't be fetched: {type(error).__name__}") from error
         except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
             raise ImageError(f"{what} can't be fetched: {type(error).__name__}") from error
-
-    def _upright(self, data: bytes, task: Task) -> Image.Image:
-        try:
-            image = Image.open(io.BytesIO(data), formats=FORMATS)
-            if image.width * image.height > self._limits.max_pixels:
-                raise ImageError(
-                    f"the image of task {task.id} has {image.width} × {image.height} px, more than "
-                    f"{self._limits.max_pixels:,} in all (NEGATIVES_MAX_IMAGE_PIXELS)"
-                )
-            image.load()
-        except (
-            UnidentifiedImageError,
-            OSError,
-            SyntaxError,
-            ValueError,
-            Image.DecompressionBombError,
-        ) as error:
-            raise ImageError(f"the image of task {task.id} can't be read: {type(error).__name__}") from error
-        return _eight_bit(ImageOps.exif_transpose(image))
-
-
-def _eight_bit(image: Image.Image) -> Image.Image:
-    """Grey or colour with 8 bits a channel; 16 bits by the high byte, as Label Studio's screen shows them."""
-    if image.mode in SIXTEEN_BIT:
-        return Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).clip(0, 255).astype(np.uint8))
-    if image.mode in ("L", "RGB"):
-        return image
-    if image.mode in ("1", "LA"):
-        return image.convert("L")
-    converted = image.convert("RGB")
-    if image.mode == "CMYK":
-        converted.info.pop("icc_profile", None)  # it describes ink, not light
-    return converted
 
 
 def source_name(image: str) -> str:

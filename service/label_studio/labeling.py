@@ -3,7 +3,7 @@
 https://labelstud.io/tags/ — a control's `toName` names the object tag that it draws on.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from xml.etree import ElementTree
 from xml.sax.saxutils import quoteattr
@@ -13,6 +13,8 @@ from service.errors import PayloadError, SetupError
 
 ROI = "roi"
 ROI_LABEL = "Background ROI"
+ROI_SHAPES = {"rectangle": ROI, "polygon": "roi_polygon", "ellipse": "roi_ellipse", "brush": "roi_brush"}
+"""What an ROI may be drawn as, and with which control. A project has the rectangle, and such others as it wants."""
 PATCH = "patch"
 PATCH_LABEL = "Negative patch"
 
@@ -22,13 +24,15 @@ class Labeling:
     """What a labeling configuration says to us.
 
     `image` is the Image tag's name, `data_key` the key of the task's data that it shows, `defaults` the
-    `defaultValue` of our number fields. `missing` lists our controls that aren't there: empty in a connected project.
+    `defaultValue` of our number fields, `rois` the names of the controls that draw ROIs. `missing` lists our controls
+    that aren't there: empty in a connected project.
     """
 
     image: str
     data_key: str
     defaults: Mapping[str, float] = field(default_factory=dict)
     missing: tuple[str, ...] = ()
+    rois: frozenset[str] = frozenset((ROI,))
 
 
 def read_labeling(xml: str) -> Labeling:
@@ -45,17 +49,26 @@ def read_labeling(xml: str) -> Labeling:
     name, value = image.get("name", ""), image.get("value", "")
     if not name or not value.startswith("$"):
         raise PayloadError("the labeling configuration's <Image> tag needs a name and a value like $image")
-    return Labeling(image=name, data_key=value[1:], defaults=_defaults(root), missing=_missing(root))
+    return Labeling(image=name, data_key=value[1:], defaults=_defaults(root), missing=_missing(root), rois=_rois(root))
 
 
-def connect(xml: str, rules: Rules) -> str:
+def connect(xml: str, rules: Rules, shapes: Iterable[str] = ()) -> str:
     """The configuration with our controls added before its closing tag, everything else byte for byte as it was.
 
-    The same text when nothing is missing. `rules` fill the number fields' defaults.
+    The same text when nothing is missing. `rules` fill the number fields' defaults; `shapes` are those that an ROI may
+    be drawn as, beside the rectangle: keys of `ROI_SHAPES`.
+
+    Raises `SetupError` when a name of ours is taken by another control.
     """
     labeling = read_labeling(xml)
-    if not labeling.missing:
+    missing = (*labeling.missing, *(name for shape in shapes if (name := ROI_SHAPES[shape]) not in labeling.rois))
+    missing = tuple(dict.fromkeys(missing))
+    if not missing:
         return xml
+    if taken := {tag.get("name") for tag in _parsed(xml).iter()} & set(missing):
+        raise SetupError(
+            f"the labeling configuration has another control named {taken.pop()!r}: rename it, then run setup again"
+        )
     end = xml.rstrip()
     closing = f"</{_parsed(xml).tag}>"
     if not end.endswith(closing):
@@ -64,19 +77,21 @@ def connect(xml: str, rules: Rules) -> str:
             "our controls go right before it"
         )
     at = len(end) - len(closing)
-    return xml[:at] + controls(labeling.image, labeling.missing, rules) + xml[at:]
+    return xml[:at] + controls(labeling.image, missing, rules) + xml[at:]
 
 
 def controls(image: str, missing: tuple[str, ...], rules: Rules) -> str:
     """Our controls as XML: green ROI, magenta patches, the ROI's own number fields."""
     to = f"toName={quoteattr(image)}"
     lines = []
-    if ROI in missing:
-        lines += [
-            f'  <RectangleLabels name="{ROI}" {to} strokeWidth="3" opacity="0.1">',
-            f'    <Label value="{ROI_LABEL}" background="#00a651"/>',
-            "  </RectangleLabels>",
-        ]
+    for shape, name in ROI_SHAPES.items():
+        if name in missing:
+            tag = f"{shape.capitalize()}Labels"
+            lines += [
+                f'  <{tag} name="{name}" {to} strokeWidth="3" opacity="0.1">',
+                f'    <Label value="{ROI_LABEL}" background="#00a651"/>',
+                f"  </{tag}>",
+            ]
     if PATCH in missing:
         lines += [
             f'  <RectangleLabels name="{PATCH}" {to} strokeWidth="3" opacity="0.25">',
@@ -85,7 +100,7 @@ def controls(image: str, missing: tuple[str, ...], rules: Rules) -> str:
         ]
     fields = [name for name in RULE_FIELDS if name in missing]
     if fields:
-        lines.append(f'  <View visibleWhen="region-selected" whenTagName="{ROI}">')
+        lines.append(f'  <View visibleWhen="region-selected" whenLabelValue="{ROI_LABEL}">')
         for name in fields:
             title, limits = FIELDS[name]
             lines += [
@@ -113,6 +128,16 @@ def _parsed(xml: str) -> ElementTree.Element:
 
 def _draws_roi_on(root: ElementTree.Element, image: str) -> bool:
     return any(tag.get("name") == ROI and tag.get("toName") == image for tag in root.iter())
+
+
+def _rois(root: ElementTree.Element) -> frozenset[str]:
+    """The controls by which an ROI can be drawn."""
+    names = {name: f"{shape.capitalize()}Labels" for shape, name in ROI_SHAPES.items()}
+    return frozenset(
+        tag.get("name", "")
+        for tag in root.iter()
+        if names.get(tag.get("name", "")) == tag.tag and ROI_LABEL in [child.get("value") for child in tag]
+    )
 
 
 def _missing(root: ElementTree.Element) -> tuple[str, ...]:

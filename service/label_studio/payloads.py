@@ -8,14 +8,16 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime
-from math import atan2, cos, degrees, hypot, radians, sin
+from math import atan2, degrees, hypot
 from typing import Any
 
-from service.domain.geometry import Box, Outline, inward, outward
+from service.domain.geometry import TOLERANCE, Box, Ellipse, Outline, Painted, Polygon, Shape, closed, inward, turned
 from service.domain.model import (
     MODEL_VERSION,
     ROI_PREFIX,
     RULE_FIELDS,
+    Cause,
+    Explanation,
     Memory,
     Patch,
     Proposal,
@@ -24,14 +26,16 @@ from service.domain.model import (
     Roi,
     RoiOutcome,
     Rules,
+    Shortfall,
     StandingPrediction,
     Task,
     patch_id,
     roi_echo_id,
 )
 from service.errors import NegativesError, PayloadError
-from service.label_studio.brush import bitmask_bounds, brush_bounds
-from service.label_studio.labeling import PATCH, PATCH_LABEL, ROI, ROI_LABEL, Labeling
+from service.label_studio.brush import bitmask_alpha, brush_alpha, encode_brush
+from service.label_studio.labeling import PATCH, PATCH_LABEL, ROI_LABEL, ROI_SHAPES, Labeling
+from service.raster import painted
 
 Json = Mapping[str, Any]
 Offers = Sequence[tuple[StandingPrediction, datetime]]
@@ -39,6 +43,9 @@ Offers = Sequence[tuple[StandingPrediction, datetime]]
 
 # What reading JSON of another shape, or numbers beyond all bounds, raises.
 UNREADABLE = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError)
+
+HALF = 128
+"""Of a brush's alpha, 0 to 255."""
 
 # Results that say something of a region or of the whole task, but draw nothing themselves.
 NOT_DRAWN = frozenset(
@@ -109,7 +116,7 @@ class _RegionReader:
         self.sizes: set[tuple[int, int]] = set()
         self.rois: dict[str, Roi] = {}
         self.fields: dict[str, dict[str, float]] = {}
-        self.exclusions: list[Box] = []
+        self.exclusions: list[Shape] = []
         self.reviews: list[Review] = []
 
     @property
@@ -130,16 +137,16 @@ class _RegionReader:
             size = _size(result)
             self.sizes.add(size)
             name, region_id = result.get("from_name"), str(result.get("id") or "")
-            if name == ROI:
+            if name in self.labeling.rois:
                 if region_id.startswith(ROI_PREFIX):
                     shown = (shown or set()) | set(_meta(result).get("shown", ()))
                     self.fields.setdefault(region_id, {}).update(fields.get(region_id, {}))
                 else:
-                    rois.append(Roi(region_id, _outline(result, size), fields.get(region_id, {})))
+                    rois.append(Roi(region_id, _roi_outline(result, size), fields.get(region_id, {})))
             elif name == PATCH:
                 box = _patch_box(result, size)
                 held.append(Patch(region_id or patch_id(self.task_id, box), box, _provenance(result)))
-            elif (exclusion := _extent(result, size)) is not None:
+            elif (exclusion := _shape(result, size)) is not None:
                 self.exclusions.append(exclusion)
         for roi in rois:
             echo = roi_echo_id(self.task_id, roi)
@@ -186,10 +193,10 @@ def _standing(prediction: Json) -> StandingPrediction:
         if result.get("from_name") == PATCH:
             patches.append(Patch(region_id, _patch_box(result, size), _provenance(result)))
             continue
-        rois.append(Roi(region_id, _outline(result, size)))
+        rois.append(Roi(region_id, _roi_outline(result, size)))
         meta = _meta(result)
         if meta.get("explanation"):
-            explanations.append(str(meta["explanation"]))
+            explanations.append(Explanation(str(meta["explanation"]), _read_shortfall(meta.get("shortfall"))))
         if meta.get("memory"):
             memory = _read_memory(meta["memory"])
     return StandingPrediction(
@@ -200,6 +207,25 @@ def _standing(prediction: Json) -> StandingPrediction:
         rois=tuple(rois),
         memory=memory,
     )
+
+
+def _read_shortfall(noted: Json | None) -> Shortfall | None:
+    if noted is None:
+        return None
+    largest = noted["largest_free"]
+    return Shortfall(
+        requested=int(noted["requested"]),
+        placed=int(noted["placed"]),
+        cause=Cause(noted["cause"]),
+        reason=str(noted["reason"]),
+        largest_free=None if largest is None else Box.sized(*largest),
+        at_most=noted["at_most"],
+    )
+
+
+def _write_shortfall(shortfall: Shortfall) -> dict[str, Any]:
+    largest = shortfall.largest_free
+    return {**asdict(shortfall), "largest_free": None if largest is None else list(largest.as_xywh())}
 
 
 def _read_memory(noted: Json) -> Memory:
@@ -227,16 +253,22 @@ def fingerprint(results: Iterable[Json]) -> str:
             [
                 item.get("id"),
                 item.get("from_name"),
-                {
-                    key: round(value, 6) if isinstance(value, float | int) else value
-                    for key, value in (item.get("value") or {}).items()
-                },
+                _rounded(item.get("value") or {}),
                 {"text": (item.get("meta") or {}).get("text"), **_meta(item), "memory": None},
             ]
             for item in results
         ],
         sort_keys=True,
     )
+
+
+def _rounded(value: Any) -> Any:
+    """Numbers as far as they matter, wherever they stand."""
+    if isinstance(value, Mapping):
+        return {key: _rounded(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_rounded(inner) for inner in value]
+    return round(value, 6) if isinstance(value, float | int) else value
 
 
 # ---------------------------------------------------------------- regions
@@ -261,9 +293,9 @@ def _size(result: Json) -> tuple[int, int]:
     return width, height
 
 
-def _outline(result: Json, size: tuple[int, int]) -> Outline:
+def _rectangle(result: Json, size: tuple[int, int]) -> Polygon:
     value, (width, height) = result["value"], size
-    return Outline.rectangle(
+    return Polygon.rectangle(
         value["x"] * width / 100,
         value["y"] * height / 100,
         value["width"] * width / 100,
@@ -274,42 +306,65 @@ def _outline(result: Json, size: tuple[int, int]) -> Outline:
 
 def _patch_box(result: Json, size: tuple[int, int]) -> Box:
     """The whole pixels of a patch: rounded inward where a person moved it, so nothing comes in that they left out."""
-    outline = _outline(result, size)
+    outline = _rectangle(result, size)
     if (result["value"].get("rotation") or 0) % 360:
         return outline.bounds  # pixels can't be cut out askew; the larger box is what gets checked
     (left, top), _, (right, bottom), _ = outline.points
     return inward(left, top, right, bottom)
 
 
-def _extent(result: Json, size: tuple[int, int]) -> Box | None:
-    """The box of whole pixels around a labelled region of any type; None for one that covers nothing.
+def _roi_outline(result: Json, size: tuple[int, int]) -> Outline:
+    """What an ROI was drawn as. Raises `PayloadError` when nothing was."""
+    if "rle" in result["value"]:
+        # A brush's edge is soft, and so is the seam between two strokes that meet: what is painted by half is inside.
+        shape: Shape | None = painted(brush_alpha(result["value"]["rle"], *size) >= HALF)
+    elif "width" in result["value"] and min(result["value"]["width"], result["value"]["height"]) > 0:
+        shape = _rectangle(result, size)
+    else:
+        shape = _shape(result, size)
+    if shape is None or isinstance(shape, Box):
+        raise PayloadError(f"the ROI {result.get('id')} covers nothing: draw it anew")
+    return shape
+
+
+def _shape(result: Json, size: tuple[int, int]) -> Shape | None:
+    """The pixels that a labelled region of any type covers at least; None for one that covers nothing.
 
     Raises `PayloadError` when it has an extent that we can't know: then no patch could be proved free of it.
     """
     value, (width, height) = result.get("value") or {}, size
-    rotation = value.get("rotation") or 0.0
-    if "rle" in value or "imageDataURL" in value:
-        in_runs = "rle" in value
-        return brush_bounds(value["rle"], *size) if in_runs else bitmask_bounds(value["imageDataURL"], *size)
+    kind = str(result.get("type", ""))
+    if "rle" in value:
+        return painted(brush_alpha(value["rle"], *size) > 0)
+    if "imageDataURL" in value:
+        return painted(bitmask_alpha(value["imageDataURL"], *size) > 0)
+    if points := value.get("points") or value.get("vertices"):
+        places = [(x * width / 100, y * height / 100) for point in points for x, y in _positions(point)]
+        shape = closed(tuple(places))
+        # Of another curve the box around its control points, which it never leaves.
+        return shape if kind.startswith("polygon") else shape.bounds
+    if not {"x", "y"} <= value.keys() or not value.keys() & {"width", "radiusX"}:
+        raise PayloadError(
+            f"region {result.get('id')} is of the type {result.get('type')!r}, whose extent is unknown here, "
+            "so nothing can be proved free of it"
+        )
+    x, y, rotation = value["x"] * width / 100, value["y"] * height / 100, value.get("rotation") or 0.0
     if "radiusX" in value:
-        return _ellipse_bounds(value, rotation, width, height)
-    points = value.get("points") or value.get("vertices")
-    if points:
-        xs, ys = zip(*(position for point in points for position in _positions(point)), strict=True)
-        return outward(min(xs) * width / 100, min(ys) * height / 100, max(xs) * width / 100, max(ys) * height / 100)
-    if str(result.get("type", "")).startswith("keypoint"):
-        # A keypoint's width is its diameter in percent of the image's width.
-        x, y, radius = value["x"] * width / 100, value["y"] * height / 100, value["width"] * width / 200
-        return outward(x - radius, y - radius, x + radius, y + radius)
-    if {"x", "y", "width", "height"} <= value.keys():
-        if not (value["width"] > 0 and value["height"] > 0):
-            x, y = value["x"] * width / 100, value["y"] * height / 100  # a line or a point still marks pixels
-            return outward(x, y, x + value["width"] * width / 100, y + value["height"] * height / 100)
-        return _outline(result, size).bounds
-    raise PayloadError(
-        f"region {result.get('id')} is of the type {result.get('type')!r}, whose extent is unknown here, "
-        "so nothing can be proved free of it"
-    )
+        return _ellipse(x, y, value["radiusX"] * width / 100, value["radiusY"] * height / 100, rotation)
+    if kind.startswith("keypoint"):
+        radius = value["width"] * width / 200  # its width is the diameter in percent of the image's width
+        return _ellipse(x, y, radius, radius, 0.0)
+    across, down = value["width"] * width / 100, value["height"] * height / 100
+    shape = closed(turned(((0, 0), (across, 0), (across, down), (0, down)), (x, y), rotation))
+    return shape if rotation % 360 else shape.bounds
+
+
+def _ellipse(x: float, y: float, radius_x: float, radius_y: float, rotation: float) -> Shape:
+    """An ellipse; of one that is only a line or a point, the box of the pixels that it marks."""
+    if min(radius_x, radius_y) < TOLERANCE:
+        ends = (radius_x, 0.0), (0.0, radius_y), (-radius_x, 0.0), (0.0, -radius_y)
+        return closed(turned(ends, (x, y), rotation)).bounds
+    return Ellipse(x, y, radius_x, radius_y, rotation)
 
 
 def _positions(point: Any) -> Iterator[tuple[float, float]]:
@@ -320,14 +375,6 @@ def _positions(point: Any) -> Iterator[tuple[float, float]]:
     for position in (point, point.get("controlPoint1"), point.get("controlPoint2")):
         if position:
             yield position["x"], position["y"]
-
-
-def _ellipse_bounds(value: Json, rotation: float, width: int, height: int) -> Box:
-    x, y = value["x"] * width / 100, value["y"] * height / 100
-    a, b = value["radiusX"] * width / 100, value["radiusY"] * height / 100
-    c, s = cos(radians(rotation)), sin(radians(rotation))
-    half_width, half_height = hypot(a * c, b * s), hypot(a * s, b * c)
-    return outward(x - half_width, y - half_height, x + half_width, y + half_height)
 
 
 # ---------------------------------------------------------------- meta: what travels with a region
@@ -369,29 +416,44 @@ def write_prediction(proposal: Proposal, labeling: Labeling) -> dict[str, Any]:
 
 
 def _roi_result(outcome: RoiOutcome, proposal: Proposal, labeling: Labeling) -> dict[str, Any]:
-    (x, y), (x2, y2), *_, (x4, y4) = outcome.roi.outline.points
-    width, height = hypot(x2 - x, y2 - y), hypot(x4 - x, y4 - y)
+    kind, value = _drawn(outcome.roi.outline, proposal)
     explanation = outcome.explanation
-    text = explanation or f"{len(outcome.patches)} of {len(outcome.patches)} patches placed."
+    text = explanation.text if explanation else f"{len(outcome.patches)} of {len(outcome.patches)} patches placed."
     if proposal.is_unlabelled:
         text += " No object is labelled in this picture: label them first, or be sure that there is none."
     if outcome.is_gone:
         text = "This ROI was deleted; what was said of its patches still counts."
     return {
-        **_region(roi_echo_id(proposal.task_id, outcome.roi), ROI, proposal, labeling),
-        "value": {
-            **_percents((x, y, width, height), proposal),
-            "rotation": degrees(atan2(y2 - y, x2 - x)),
-            "rectanglelabels": [ROI_LABEL],
-        },
+        **_region(roi_echo_id(proposal.task_id, outcome.roi), kind, proposal, labeling),
+        "from_name": ROI_SHAPES[kind],
+        "value": {**value, f"{kind}labels": [ROI_LABEL]},
         "meta": {
             "text": [text],
             "negatives": {
                 "shown": [patch.id for patch in proposal.patches],
-                "explanation": explanation,
+                "explanation": explanation and explanation.text,
+                "shortfall": _write_shortfall(outcome.shortfall) if outcome.shortfall else None,
             },
         },
     }
+
+
+def _drawn(outline: Outline, proposal: Proposal) -> tuple[str, dict[str, Any]]:
+    """What an ROI was drawn as, and the value of such a region."""
+    match outline:
+        case Painted():
+            return "brush", {"format": "rle", "rle": encode_brush(outline, proposal.width, proposal.height)}
+        case Ellipse(x, y, radius_x, radius_y, rotation):
+            at = _percents((x, y, radius_x, radius_y), proposal)
+            radii = {"radiusX": at["width"], "radiusY": at["height"]}
+            return "ellipse", {"x": at["x"], "y": at["y"], **radii, "rotation": rotation}
+        case Polygon(points) if outline.is_rectangle:
+            (x, y), (x2, y2), *_, (x4, y4) = points
+            at = _percents((x, y, hypot(x2 - x, y2 - y), hypot(x4 - x, y4 - y)), proposal)
+            return "rectangle", {**at, "rotation": degrees(atan2(y2 - y, x2 - x))}
+        case Polygon(points):
+            places = [[x * 100 / proposal.width, y * 100 / proposal.height] for x, y in points]
+            return "polygon", {"points": places, "closed": True}
 
 
 def _patch_result(patch: Patch, proposal: Proposal, labeling: Labeling) -> dict[str, Any]:
@@ -405,7 +467,8 @@ def _patch_result(patch: Patch, proposal: Proposal, labeling: Labeling) -> dict[
         f"round {rules.round}; seed {provenance.seed}; label-studio-negatives {provenance.version}"
     )
     return {
-        **_region(patch.id, PATCH, proposal, labeling),
+        **_region(patch.id, "rectangle", proposal, labeling),
+        "from_name": PATCH,
         "value": {
             **_percents(patch.box.as_xywh(), proposal),
             "rotation": 0,
@@ -425,12 +488,11 @@ def _patch_result(patch: Patch, proposal: Proposal, labeling: Labeling) -> dict[
     }
 
 
-def _region(region_id: str, control: str, proposal: Proposal, labeling: Labeling) -> dict[str, Any]:
+def _region(region_id: str, kind: str, proposal: Proposal, labeling: Labeling) -> dict[str, Any]:
     return {
         "id": region_id,
-        "from_name": control,
         "to_name": labeling.image,
-        "type": "rectanglelabels",
+        "type": f"{kind}labels",
         "original_width": proposal.width,
         "original_height": proposal.height,
         "image_rotation": 0,

@@ -1,7 +1,7 @@
 """Connecting a project: our controls, the webhook, and a check both ways. Run again it changes nothing."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -10,7 +10,7 @@ import httpx
 from service.domain.model import Rules
 from service.errors import LabelStudioError, SetupError
 from service.label_studio.client import LabelStudioClient, Webhook
-from service.label_studio.labeling import connect, read_labeling
+from service.label_studio.labeling import ROI_SHAPES, connect, read_labeling
 
 CURE = (
     "Label Studio refuses private and loopback addresses for webhooks by default. On Label Studio's side set "
@@ -55,11 +55,13 @@ def set_up(
     service: httpx.Client,
     looks_asked_for: Callable[[int], frozenset[str]],
     tell: Callable[[Step], None],
+    shapes: Collection[str] = (),
 ) -> bool:
     """Connect a project and check both ways, telling each step as it ends; True when all is well.
 
-    `service` calls this service as people on its machine do; `looks_asked_for` tells which events have come in. Raises
-    `SetupError` when the project can't be connected, `LabelStudioError` when Label Studio says no.
+    `service` calls this service as people on its machine do; `looks_asked_for` tells which events have come in;
+    `shapes` are those that ROIs shall be drawn as, beside the rectangle: keys of `ROI_SHAPES`. Raises `SetupError` when
+    the project can't be connected, `LabelStudioError` when Label Studio says no.
     """
     project = studio.project(project_id)
     tell(
@@ -68,13 +70,13 @@ def set_up(
             f"Label Studio answers, signed in as {studio.whoami()}; the project is {project.title!r}",
         )
     )
-    labeling = connect(project.label_config, rules)
+    labeling = connect(project.label_config, rules, shapes)
     if labeling == project.label_config:
         tell(Step(Outcome.FINE, "the labeling configuration has our controls" + _other_defaults(labeling, rules)))
     else:
-        missing = ", ".join(read_labeling(project.label_config).missing)
+        added = ", ".join(_added(project.label_config, labeling))
         studio.change_label_config(project_id, labeling)
-        tell(Step(Outcome.CHANGED, f"added to the labeling configuration: {missing}"))
+        tell(Step(Outcome.CHANGED, f"added to the labeling configuration: {added}"))
     tell(_register(project_id, studio, wanted))
     if (trouble := _trouble_from_here(service, wanted)) is not None:
         tell(Step(Outcome.TROUBLE, trouble))
@@ -97,6 +99,13 @@ def set_up(
         )
     )
     return False
+
+
+def _added(xml: str, connected: str) -> list[str]:
+    """Our controls that connecting has brought."""
+    before, after = read_labeling(xml), read_labeling(connected)
+    shapes = [name for name in ROI_SHAPES.values() if name in after.rois - before.rois]
+    return [*dict.fromkeys((*shapes, *before.missing))]
 
 
 def _other_defaults(xml: str, rules: Rules) -> str:

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from shapely import affinity
 
-from service.domain.geometry import Box, Outline, enclosing, inward, outward
+from service.domain.geometry import Box, Ellipse, Painted, Polygon, enclosing, inward, outward
+from tests.sampling.judge import seen
 
 small_boxes = st.builds(Box.sized, *[st.integers(-4, 6)] * 2, *[st.integers(1, 8)] * 2)
 margins = st.integers(0, 5)
@@ -94,73 +95,133 @@ def test_corners_go_clockwise_from_the_top_left() -> None:
     assert Box(1, 2, 5, 9).corners == ((1, 2), (5, 2), (5, 9), (1, 9))
 
 
-# ---------------------------------------------------------------- Outline
+@given(small_boxes, small_boxes)
+def test_what_two_boxes_have_in_common_is_a_box(one: Box, other: Box) -> None:
+    """Every pixel of both and no other; None when there is none."""
+    common = one.common(other)
+    assert (pixels(common) if common else set()) == pixels(one) & pixels(other)
 
 
-def test_an_outline_needs_three_points() -> None:
-    """Two points enclose nothing."""
+# ---------------------------------------------------------------- Polygon
+
+
+@pytest.mark.parametrize("points", [(), ((0.0, 0.0), (1.0, 1.0)), ((0.0, 0.0), (1.0, 1.0), (float("nan"), 2.0))])
+def test_a_polygon_needs_three_points(points: tuple[tuple[float, float], ...]) -> None:
+    """Two points enclose nothing, and a point that is no number is none."""
     with pytest.raises(ValueError, match="three points"):
-        Outline(((0.0, 0.0), (1.0, 1.0)))
+        Polygon(points)
 
 
-@pytest.mark.parametrize(("width", "height"), [(0, 5), (5, 0), (-1, 5), (5, -1), (float("nan"), 5)])
+@pytest.mark.parametrize(("width", "height"), [(0, 5), (5, 0), (-1, 5), (5, -1), (float("nan"), 5), (float("inf"), 5)])
 def test_an_empty_rectangle_cannot_be_built(width: float, height: float) -> None:
     """A rectangle without extent, or with one that is no number, is refused."""
     with pytest.raises(ValueError, match="empty rectangle"):
-        Outline.rectangle(0, 0, width, height)
+        Polygon.rectangle(0, 0, width, height)
 
 
 def test_a_rectangle_turns_clockwise_about_its_top_left_corner() -> None:
     """Label Studio's way: a quarter turn lays the rectangle to the left of its corner."""
-    assert Outline.rectangle(100, 100, 50, 20, rotation=90).bounds == Box(80, 100, 100, 150)
+    assert Polygon.rectangle(100, 100, 50, 20, rotation=90).bounds == Box(80, 100, 100, 150)
 
 
-@given(small_boxes, small_boxes)
-def test_an_upright_outline_holds_what_its_box_holds(one: Box, other: Box) -> None:
-    """Without rotation an outline of whole pixels is just a box."""
-    assert Outline.rectangle(*one.as_xywh()).holds(other) == one.holds(other)
+@given(angles, st.floats(-500, 500), st.floats(1, 300), st.floats(1, 300))
+def test_what_was_drawn_as_a_rectangle_is_one(rotation: float, x: float, width: float, height: float) -> None:
+    """However it is turned: it goes back to Label Studio as a rectangle."""
+    assert Polygon.rectangle(x, x / 2, width, height, rotation).is_rectangle
 
 
-@given(
-    angles,
-    st.integers(20, 200),
-    st.integers(20, 200),
-    st.floats(-0.3, 0.3),
-    st.floats(-0.3, 0.3),
-    st.floats(0.05, 1.0),
-    st.floats(0.05, 1.0),
+@pytest.mark.parametrize(
+    "points",
+    [
+        pytest.param(((0, 0), (9, 0), (9, 5)), id="three corners"),
+        pytest.param(((0, 0), (9, 0), (9, 5), (4, 5), (0, 5)), id="five corners"),
+        pytest.param(((0, 0), (9, 0), (9, 5), (0, 5.1)), id="sides of unequal length"),
+        pytest.param(((0, 0), (9, 0), (10, 5), (1, 5)), id="no right angles"),
+        pytest.param(((0, 0), (10, 0), (11.9, 20_000), (1.9, 20_000)), id="slanting by less than a degree, long"),
+        pytest.param(((0, 0), (0, 5), (9, 5), (9, 0)), id="counter-clockwise"),
+        pytest.param(((0, 0), (9, 0), (9, 0), (0, 0)), id="a line there and back"),
+        pytest.param(((0, 0), (0, 0), (0, 0), (0, 0)), id="a point"),
+    ],
 )
-def test_a_rotated_outline_holds_what_shapely_says(
-    rotation: float, width: int, height: int, right_by: float, down_by: float, wide: float, high: float
-) -> None:
-    """Wholly inside is held, a hundredth of a pixel outside is not; judged by another geometry library."""
-    polygon = turned(33.3, -12.5, width, height, rotation)
-    x, y = polygon.centroid.x + right_by * width, polygon.centroid.y + down_by * height
-    box = Box.sized(round(x - wide * width / 2), round(y - high * height / 2), int(wide * width), int(high * height))
-    judged = shapely.box(box.left, box.top, box.right, box.bottom)
-    held = Outline.rectangle(33.3, -12.5, width, height, rotation).holds(box)
-    if held:
-        assert polygon.buffer(0.01, join_style="mitre").covers(judged)
-    else:
-        assert not polygon.buffer(-0.01, join_style="mitre").covers(judged)
+def test_what_is_no_rectangle_is_not_taken_for_one(points: tuple[tuple[float, float], ...]) -> None:
+    """It would come back as another shape than was drawn."""
+    assert not Polygon(points).is_rectangle
 
 
-@pytest.mark.parametrize(("width", "held"), [(99.9999, True), (99.99, False)])
-@pytest.mark.parametrize("rotation", [0, 90, 180, 270])
-def test_an_outline_forgives_only_what_arithmetic_loses(width: float, held: bool, rotation: int) -> None:
-    """A ten-thousandth of a pixel too small is large enough, a hundredth is not."""
-    outline = Outline.rectangle(0, 0, width, width, rotation)
-    left, top = {0: (0, 0), 90: (-100, 0), 180: (-100, -100), 270: (0, -100)}[rotation]
-    assert outline.holds(Box.sized(left, top, 100, 100)) is held
+@pytest.mark.parametrize(
+    ("outline", "is_upright"),
+    [
+        (Polygon.rectangle(3.5, 4.5, 20, 10), True),
+        (Polygon.rectangle(3.5, 4.5, 20, 10, rotation=0.01), False),
+        (Polygon.rectangle(3.5, 4.5, 20, 10, rotation=90), False),
+        (Polygon(((9, 0), (9, 5), (0, 5), (0, 0))), False),
+        (Polygon(((0, 0), (9, 0), (9, 5))), False),
+        (Polygon(((0, 0), (9, 0), (10, 5), (1, 5))), False),
+    ],
+)
+def test_a_rectangle_that_is_not_turned_is_upright(outline: Polygon, is_upright: bool) -> None:
+    """Then its first corner is the top left one, and its third the opposite."""
+    assert outline.is_upright is is_upright
+
+
+def test_the_bounds_of_a_line_are_a_row_of_pixels() -> None:
+    """A polygon without extent still lies somewhere."""
+    assert Polygon(((2.0, 5.0), (6.0, 5.0), (4.0, 5.0))).bounds == Box(2, 5, 6, 6)
+
+
+def test_a_polygon_is_known_by_its_corners_to_a_hundredth() -> None:
+    """What percents lose is no other shape."""
+    near = Polygon(((0.001, 1e-9), (9.996, 0), (0, 10)))
+    assert near.rounded == ((0.0, 0.0), (10.0, 0.0), (0.0, 10.0))
 
 
 @given(angles, st.floats(-500, 500), st.floats(1, 300), st.floats(1, 300))
 def test_bounds_are_the_smallest_whole_pixels_around(rotation: float, x: float, width: float, height: float) -> None:
-    """Each side of the bounds lies less than a pixel outside of the outline, and never inside of it."""
-    bounds = Outline.rectangle(x, x / 2, width, height, rotation).bounds
+    """Each side of the bounds lies less than a pixel outside of the rectangle, and never inside of it."""
+    bounds = Polygon.rectangle(x, x / 2, width, height, rotation).bounds
     left, top, right, bottom = turned(x, x / 2, width, height, rotation).bounds
     slack = (left - bounds.left, top - bounds.top, bounds.right - right, bounds.bottom - bottom)
     assert all(-0.002 <= one < 1 for one in slack), slack
+
+
+# ---------------------------------------------------------------- Ellipse and Painted
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"radius_x": 0.0}, {"radius_y": -1.0}, {"x": float("nan")}, {"rotation": float("inf")}]
+)
+def test_an_empty_ellipse_cannot_be_built(wrong: dict[str, float]) -> None:
+    """Without extent, or with a number that is none."""
+    with pytest.raises(ValueError, match="empty ellipse"):
+        Ellipse(**{"x": 5.0, "y": 5.0, "radius_x": 2.0, "radius_y": 3.0} | wrong)
+
+
+@given(angles, st.floats(-500, 500), st.floats(1, 300), st.floats(1, 300))
+def test_the_bounds_of_an_ellipse_are_the_smallest_whole_pixels_around(
+    rotation: float, x: float, radius_x: float, radius_y: float
+) -> None:
+    """Each side lies less than a pixel outside of the ellipse, and never inside of it."""
+    bounds = Ellipse(x, x / 2, radius_x, radius_y, rotation).bounds
+    left, top, right, bottom = seen(Ellipse(x, x / 2, radius_x, radius_y, rotation), corners=4096).bounds
+    slack = (left - bounds.left, top - bounds.top, bounds.right - right, bounds.bottom - bottom)
+    assert all(-0.002 <= one < 1.001 for one in slack), slack
+
+
+def test_an_ellipse_is_known_by_its_numbers_to_a_hundredth() -> None:
+    """What percents lose is no other shape."""
+    assert Ellipse(1.001, 2, 3, 4.004, 5.0001).rounded == (1.0, 2.0, 3.0, 4.0, 5.0)
+
+
+def test_what_is_painted_has_a_pixel() -> None:
+    """An empty brush is no shape."""
+    with pytest.raises(ValueError, match="nothing is painted"):
+        Painted(())
+
+
+def test_what_is_painted_is_known_by_its_pixels() -> None:
+    """Its bounds are the smallest box around them."""
+    boxes = (Box(5, 1, 9, 2), Box(2, 2, 4, 7))
+    assert (Painted(boxes).bounds, Painted(boxes).rounded) == (Box(2, 1, 9, 7), boxes)
 
 
 # ---------------------------------------------------------------- rounding
@@ -174,7 +235,7 @@ def test_whole_pixels_survive_label_studios_percents(data: st.DataObject) -> Non
     box = Box(left, top, data.draw(st.integers(left + 1, width)), data.draw(st.integers(top + 1, height)))
     x, w = (pixel * 100 / width for pixel in (box.left, box.width))
     y, h = (pixel * 100 / height for pixel in (box.top, box.height))
-    outline = Outline.rectangle(x * width / 100, y * height / 100, w * width / 100, h * height / 100)
+    outline = Polygon.rectangle(x * width / 100, y * height / 100, w * width / 100, h * height / 100)
     (left_read, top_read), _, (right_read, bottom_read), _ = outline.points
     assert (inward(left_read, top_read, right_read, bottom_read), outline.bounds) == (box, box)
 

@@ -2,14 +2,15 @@ from typing import Any
 
 import pytest
 
-from service.domain.geometry import Box
+from service.domain.geometry import Box, Ellipse, Outline, Painted, Polygon
 from service.domain.model import (
     MODEL_VERSION,
+    Cause,
+    Explanation,
     Proposal,
     Roi,
     RoiOutcome,
     Rules,
-    Scene,
     Shortfall,
     patch_id,
     roi_echo_id,
@@ -21,8 +22,10 @@ from tests.factories import patch, roi, task
 
 
 def test_rules_by_default_are_the_guides() -> None:
-    """Five patches of 100–400 px that share less than half of the smaller one."""
-    assert Rules() == Rules(patches=5, min_size=100, max_size=400, max_overlap=0.5, margin=0, round=1)
+    """Five patches of 100–400 px, of any shape and anywhere, that share less than half of the smaller one."""
+    assert Rules() == Rules(
+        patches=5, min_size=100, max_size=400, max_overlap=0.5, margin=0, round=1, square=False, align=1
+    )
 
 
 @pytest.mark.parametrize(
@@ -37,6 +40,7 @@ def test_rules_by_default_are_the_guides() -> None:
         ({"max_overlap": 1.01}, "max_overlap is 1.01, but must be above 0 and at most 1"),
         ({"max_overlap": float("nan")}, "max_overlap is nan, but must be above 0 and at most 1"),
         ({"margin": -1}, "margin is -1 px, but must be at least 0"),
+        ({"align": 0}, "align is 0 px, but must be at least 1"),
         ({"round": 0}, "round is 0, but must be at least 1"),
     ],
 )
@@ -77,6 +81,20 @@ def test_permitted_sizes(width: int, height: int, permitted: bool) -> None:
     assert Rules().permits(Box.sized(7, 7, width, height)) is permitted
 
 
+@pytest.mark.parametrize(("height", "permitted"), [(100, True), (101, False), (99, False)])
+def test_squares_are_as_wide_as_high(height: int, permitted: bool) -> None:
+    """Where the rules ask for squares, nothing else is one."""
+    assert Rules(min_size=50, square=True).permits(Box.sized(7, 7, 100, height)) is permitted
+
+
+@pytest.mark.parametrize(
+    ("left", "top", "permitted"), [(16, 32, True), (17, 32, False), (16, 31, False), (0, -16, True)]
+)
+def test_left_and_top_edges_lie_on_the_grid(left: int, top: int, permitted: bool) -> None:
+    """Both of them; the size may be any."""
+    assert Rules(align=16).permits(Box.sized(left, top, 101, 103)) is permitted
+
+
 @pytest.mark.parametrize(
     ("other", "crowded"),
     [
@@ -90,16 +108,6 @@ def test_half_of_the_smaller_patch_is_too_much(other: Box, crowded: bool) -> Non
     """Overlap is a share of the smaller patch, and must be strictly below the limit; who is asked doesn't matter."""
     one = Box.sized(0, 0, 100, 100)
     assert (Rules().crowds(one, other), Rules().crowds(other, one)) == (crowded, crowded)
-
-
-# ---------------------------------------------------------------- Scene
-
-
-@pytest.mark.parametrize(("distance", "touched"), [(9, True), (10, False)])
-def test_the_margin_is_kept_free(distance: int, touched: bool) -> None:
-    """As many free pixels as the margin are enough, one fewer is not."""
-    scene = Scene(500, 500, exclusions=(Box.sized(300, 300, 20, 20),))
-    assert scene.touched(Box(200, 200, 300 - distance, 310), margin=10) is touched
 
 
 # ---------------------------------------------------------------- ids: in the world already, so never to change
@@ -128,6 +136,19 @@ def test_another_task_or_box_is_another_patch(task_id: int, box: Box) -> None:
 def test_the_id_of_an_roi_never_changes() -> None:
     """Proposals in people's hands repeat the ROI under it."""
     assert roi_echo_id(7, roi(10, 20, 300, 400, rotation=12.5)) == "roi_734f1ba94c998d3d"
+
+
+@pytest.mark.parametrize(
+    ("outline", "echo"),
+    [
+        (Polygon(((10.0, 20.0), (30.0, 20.0), (25.0, 44.5))), "roi_c8565301388a358d"),
+        (Ellipse(50.0, 60.0, 20.0, 10.0, 12.5), "roi_1e18834a06111dd0"),
+        (Painted((Box(1, 2, 3, 4), Box(5, 6, 7, 8))), "roi_0d9163209bf7a70c"),
+    ],
+)
+def test_the_id_of_an_roi_of_any_shape_never_changes(outline: Outline, echo: str) -> None:
+    """Of each kind that a person can draw."""
+    assert roi_echo_id(7, Roi("drawn", outline)) == echo
 
 
 @pytest.mark.parametrize(
@@ -160,17 +181,25 @@ def test_the_model_version_never_changes() -> None:
 # ---------------------------------------------------------------- what people read
 
 
+JAMMED = Shortfall(5, 2, Cause.JAMMED, "no room", Box(1, 2, 3, 4), at_most=4)
+
+
 @pytest.mark.parametrize(
-    ("outcome", "sentence"),
+    ("outcome", "explanation"),
     [
         (RoiOutcome(roi()), None),
-        (RoiOutcome(roi(), shortfall=Shortfall(5, 2, "no room")), "2 of 5 patches: no room."),
-        (RoiOutcome(roi(), refusal="patches is 0"), "No patches: patches is 0."),
+        (RoiOutcome(roi(), shortfall=JAMMED), Explanation("2 of 5 patches: no room.", JAMMED)),
+        (RoiOutcome(roi(), refusal="patches is 0"), Explanation("No patches: patches is 0.")),
     ],
 )
-def test_an_outcome_explains_itself(outcome: RoiOutcome, sentence: str | None) -> None:
-    """A sentence when something is missing, none when all is as asked."""
-    assert outcome.explanation == sentence
+def test_an_outcome_explains_itself(outcome: RoiOutcome, explanation: Explanation | None) -> None:
+    """A sentence when something is missing, with the figures where there are some; none when all is as asked."""
+    assert outcome.explanation == explanation
+
+
+def test_causes_are_words_that_stay() -> None:
+    """They stand in predictions and in what `status` prints."""
+    assert [str(cause) for cause in Cause] == ["roi_too_small", "blocked", "jammed", "impossible"]
 
 
 def test_a_proposal_lists_its_patches_roi_by_roi() -> None:

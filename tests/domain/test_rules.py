@@ -42,7 +42,7 @@ def test_the_nearest_value_holds(
 ) -> None:
     """The ROI's own field, else the labeling configuration's default, else the setting; field by field."""
     rules, _ = resolve_rules(in_roi, in_labeling, SETTINGS)
-    values = {"patches": 6, "min_size": 110, "max_size": 410, "round": 1, **expected}
+    values: dict[str, Any] = {"patches": 6, "min_size": 110, "max_size": 410, "round": 1, **expected}
     assert rules == Rules(**values, max_overlap=0.4, margin=3)
 
 

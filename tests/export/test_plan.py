@@ -4,7 +4,15 @@ import pytest
 
 from service.domain.geometry import Box
 from service.domain.model import Patch, State
-from service.export.plan import Existing, ExportedSource, Note, negative_stem, owner_of, plan_export
+from service.export.plan import (
+    Existing,
+    ExportedSource,
+    Note,
+    Origin,
+    negative_stem,
+    origin_in_label_studio,
+    plan_export,
+)
 from tests.export.factories import decision, offered, one_source, planned, task
 from tests.factories import patch
 
@@ -13,7 +21,7 @@ def there(*numbers: int, stem: str = "field", present: tuple[int, ...] | None = 
     """Our metadata of task 7: its first patches have these numbers."""
     return ExportedSource(
         stem,
-        owner_of(task()),
+        origin_in_label_studio(task()),
         {number: (offered(at).id, offered(at).box) for at, number in enumerate(numbers)},
         frozenset(numbers if present is None else present),
     )
@@ -123,7 +131,7 @@ def test_the_desktop_tools_metadata_is_not_ours() -> None:
 def test_another_owners_metadata_is_not_ours(other: object) -> None:
     """Project, task and image must all be the same for a file to be added to."""
     assert isinstance(other, type(task()))
-    existing = holding(ExportedSource("field", owner_of(other)))
+    existing = holding(ExportedSource("field", origin_in_label_studio(other)))
     assert one_source(planned(decision(), there=existing)).stem == "field_task7"
 
 
@@ -220,7 +228,11 @@ def test_a_number_whose_label_somebody_filled_is_passed_by() -> None:
 def test_a_link_that_was_signed_anew_is_the_same_image() -> None:
     """What changes with every signature must not export everything a second time."""
     first, again = (task(image=f"https://me:pw@bucket.example/field.jpg?X-Signature={n}") for n in (1, 2))
-    assert owner_of(first) == owner_of(again) == (3, 7, "https://bucket.example/field.jpg")
+    assert (
+        origin_in_label_studio(first)
+        == origin_in_label_studio(again)
+        == Origin("https://bucket.example/field.jpg", 3, 7)
+    )
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from service.errors import ExportError
-from service.export.plan import Existing
+from service.export.plan import Existing, Origin
 from service.export.repository import IMAGE_SUFFIXES, Layout, labels_for, locate, read_existing
 
 NAMES = "names: {0: cell}\n"
@@ -207,7 +207,7 @@ def test_our_metadata_is_read(tmp_path: Path) -> None:
     (layout.metadata / "Field_negative_metadata.json").write_text(json.dumps({"provenance": ours()}))
     (layout.images / "Field_neg_4.jpg").touch()
     (source,) = read_existing(layout).sources.values()
-    assert (source.stem, source.owner) == ("Field", (3, 7, "/a.jpg"))
+    assert (source.stem, source.owner) == ("Field", Origin("/a.jpg", 3, 7))
     assert {number: region for number, (region, _) in source.patches.items()} == {1: "neg_1", 4: "neg_4"}
     assert source.present == {4}
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from service.domain.work import ProposeWork, ReconcileWork, Work
 from service.errors import PayloadError
 from service.ingest.events import OF_NO_INTEREST, PROJECT_TOLD, SUBSCRIBED, TASKS_TOLD, Event, read_event
+from service.label_studio.labeling import ROI_SHAPES
 
 PAYLOADS = Path(__file__).parent.parent / "payloads"
 PREFIX = "webhook_"
@@ -147,7 +148,7 @@ def test_everyday_labelling_makes_no_job_of_its_own() -> None:
 @pytest.mark.parametrize(
     "payload",
     [
-        pytest.param(labelled("label", "roi"), id="an ROI"),
+        *(pytest.param(labelled("label", name), id=f"an ROI: {shape}") for shape, name in ROI_SHAPES.items()),
         pytest.param(labelled("patch"), id="a verdict"),
         pytest.param(labelled("label", total_predictions=1), id="an object where patches are on offer"),
         pytest.param(labelled("label", total_predictions=None), id="a count that isn't there"),

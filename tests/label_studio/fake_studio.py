@@ -18,6 +18,18 @@ def gives(body: Any, status: int = 200, **headers: str) -> Answer:
     return lambda _: httpx.Response(status, json=body, headers=headers)
 
 
+def page(*tasks: Any) -> Answer:
+    """The task list: the first page holds these, past it there is none, as Label Studio says it."""
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if int(request.url.params.get("page") or 1) > 1:
+            return httpx.Response(404, json={"detail": "Invalid page."})
+        body = {"tasks": list(tasks), "total": len(tasks), "total_annotations": 0, "total_predictions": 0}
+        return httpx.Response(200, json=body)
+
+    return answer
+
+
 class FakeStudio:
     """Answers by method and path; whatever isn't prepared is a 404, as in Label Studio. `requests` remembers all."""
 

@@ -6,13 +6,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
 from label_studio_sdk.converter import brush
 from numpy.typing import NDArray
 from PIL import Image
 
-from service.domain.geometry import Box
+from service.domain.geometry import Box, Painted
 from service.errors import PayloadError
-from service.label_studio.brush import bitmask_bounds, brush_alpha, brush_bounds
+from service.label_studio.brush import bitmask_alpha, brush_alpha, encode_brush
+from service.raster import painted
 
 WIDTH, HEIGHT = 61, 37
 
@@ -54,24 +58,11 @@ def test_both_decoders_agree(mask: NDArray[np.uint8]) -> None:
     assert np.array_equal(brush_alpha(rle, WIDTH, HEIGHT), theirs)
 
 
-@pytest.mark.parametrize("mask", masks())
-def test_the_bounds_hold_every_painted_pixel_and_no_empty_edge(mask: NDArray[np.uint8]) -> None:
-    """The box is the smallest one around the paint."""
-    box = brush_bounds(encoded(mask), WIDTH, HEIGHT)
-    rows, columns = np.nonzero(mask)
-    assert box == Box(int(columns.min()), int(rows.min()), int(columns.max()) + 1, int(rows.max()) + 1)
-
-
-def test_faint_paint_counts() -> None:
-    """A pixel painted with the lowest opacity is painted."""
+def test_faint_paint_is_read_as_faint() -> None:
+    """The lowest opacity is neither nothing nor full paint: what counts is for the reader to say."""
     mask = np.zeros((HEIGHT, WIDTH), np.uint8)
     mask[5, 9] = 1
-    assert brush_bounds(encoded(mask), WIDTH, HEIGHT) == Box(9, 5, 10, 6)
-
-
-def test_nothing_painted_has_no_bounds() -> None:
-    """A brush region that was wiped away covers nothing."""
-    assert brush_bounds(encoded(np.zeros((HEIGHT, WIDTH), np.uint8)), WIDTH, HEIGHT) is None
+    assert np.array_equal(brush_alpha(encoded(mask), WIDTH, HEIGHT), mask)
 
 
 def test_only_the_alpha_channel_counts() -> None:
@@ -80,14 +71,14 @@ def test_only_the_alpha_channel_counts() -> None:
     pixels[..., 0] = 255
     pixels[7, 8, 3] = 200
     rle = brush.encode_rle(pixels.ravel())  # type: ignore[no-untyped-call]
-    assert brush_bounds(list(rle), WIDTH, HEIGHT) == Box(8, 7, 9, 8)
+    assert np.argwhere(brush_alpha(list(rle), WIDTH, HEIGHT)).tolist() == [[7, 8]]
 
 
 def test_a_mask_of_another_size_is_refused() -> None:
     """A mask painted on an image of another size can't be placed."""
     rle = encoded(np.full((HEIGHT, WIDTH), 255, np.uint8))
     with pytest.raises(PayloadError, match="values, but"):
-        brush_bounds(rle, HEIGHT, WIDTH + 1)
+        brush_alpha(rle, HEIGHT, WIDTH + 1)
 
 
 @pytest.mark.parametrize("length", [0, 3, 8, 20])
@@ -104,6 +95,54 @@ def test_numbers_that_are_no_bytes_are_refused() -> None:
         brush_alpha([0, 0, 300], 1, 1)
 
 
+# ---------------------------------------------------------------- what we write
+
+# Sparse and dense ones: runs of one pixel and of many, at both ends of a row.
+MASKS = array_shapes(min_dims=2, max_dims=2, max_side=24).flatmap(
+    lambda shape: st.one_of(arrays(bool, shape), arrays(bool, shape, elements=st.booleans(), fill=st.nothing()))
+)
+
+
+def shape_of(mask: NDArray[np.bool_]) -> Painted:
+    """The pixels of a mask that has some."""
+    shape = painted(mask)
+    assert shape is not None
+    return shape
+
+
+@given(MASKS.filter(np.any))
+def test_what_we_encode_is_read_back(mask: NDArray[np.bool_]) -> None:
+    """Each pixel fully painted or not at all, in any image."""
+    height, width = mask.shape
+    assert np.array_equal(brush_alpha(encode_brush(shape_of(mask), width, height), width, height), mask * 255)
+
+
+@given(MASKS.filter(np.any))
+def test_label_studios_own_decoder_reads_what_we_encode(mask: NDArray[np.bool_]) -> None:
+    """All four values of each pixel, so no reader sees another picture than we do."""
+    height, width = mask.shape
+    theirs = np.asarray(brush.decode_rle(encode_brush(shape_of(mask), width, height))).reshape(height, width, 4)
+    assert np.array_equal(theirs, np.repeat(mask[:, :, None] * 255, 4, axis=2))
+
+
+@pytest.mark.parametrize("width", [128, 200])
+def test_a_run_longer_than_a_length_can_say_is_split(width: int) -> None:
+    """A run holds 65536 values at most; 128 × 128 px are just so many, and 200 × 200 more."""
+    whole = Painted((Box(0, 0, width, width),))
+    theirs = brush.decode_rle(encode_brush(whole, width, width))
+    assert np.array_equal(theirs, np.full(width * width * 4, 255))
+
+
+def test_what_we_encode_is_made_of_bytes() -> None:
+    """Whole numbers that JSON can say."""
+    rle = encode_brush(Painted((Box(3, 4, 9, 11),)), WIDTH, HEIGHT)
+    assert {type(value) for value in rle} == {int}
+    assert bytes(rle)
+
+
+# ---------------------------------------------------------------- BitMasks
+
+
 def data_url(mask: Image.Image) -> str:
     """As the browser writes a canvas."""
     out = BytesIO()
@@ -112,16 +151,18 @@ def data_url(mask: Image.Image) -> str:
 
 
 @pytest.mark.parametrize(("mode", "empty", "paint"), [("RGBA", (0, 0, 0, 0), (9, 9, 9, 255)), ("L", 0, 200)])
-def test_a_bitmask_excludes_its_paint(mode: str, empty: Any, paint: Any) -> None:
+def test_a_bitmask_is_painted_where_it_shows(mode: str, empty: Any, paint: Any) -> None:
     """Where the mask isn't transparent; without transparency, where it isn't black."""
     mask = Image.new(mode, (60, 40), empty)
     mask.paste(paint, (10, 5, 30, 25))
-    assert bitmask_bounds(data_url(mask), 60, 40) == Box(10, 5, 30, 25)
+    expected = np.zeros((40, 60), bool)
+    expected[5:25, 10:30] = True
+    assert np.array_equal(bitmask_alpha(data_url(mask), 60, 40) > 0, expected)
 
 
-def test_an_empty_bitmask_excludes_nothing() -> None:
+def test_an_empty_bitmask_has_no_paint() -> None:
     """Wiped clean."""
-    assert bitmask_bounds(data_url(Image.new("RGBA", (60, 40))), 60, 40) is None
+    assert not bitmask_alpha(data_url(Image.new("RGBA", (60, 40))), 60, 40).any()
 
 
 @pytest.mark.parametrize(
@@ -130,4 +171,4 @@ def test_an_empty_bitmask_excludes_nothing() -> None:
 def test_a_bitmask_that_cannot_be_read_is_refused(url: str) -> None:
     """Broken, elsewhere, or of another size: then nothing can be proved free of it."""
     with pytest.raises(PayloadError):
-        bitmask_bounds(url, 60, 40)
+        bitmask_alpha(url, 60, 40)

@@ -2,7 +2,6 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta, timezone
-from typing import Any
 
 import httpx
 import pytest
@@ -22,7 +21,7 @@ from service.label_studio.client import LabelStudioClient, Webhook
 from service.label_studio.labeling import Labeling, read_labeling
 from service.label_studio.payloads import read_task
 from tests.factories import patch, roi
-from tests.label_studio.fake_studio import TOKEN, URL, FakeStudio, gives
+from tests.label_studio.fake_studio import TOKEN, URL, FakeStudio, gives, page
 from tests.payloads import recorded
 
 P = 5
@@ -38,18 +37,6 @@ def proposal(task_id: int) -> Proposal:
     return Proposal(
         task_id, 1600, 1200, (RoiOutcome(drawn, (patch(Box(200, 200, 300, 300), of=drawn, task_id=task_id),)),)
     )
-
-
-def page(*tasks: Any) -> Callable[[httpx.Request], httpx.Response]:
-    """The task list: the first page holds these, past it there is none, as Label Studio says it."""
-
-    def answer(request: httpx.Request) -> httpx.Response:
-        if int(request.url.params.get("page") or 1) > 1:
-            return httpx.Response(404, json={"detail": "Invalid page."})
-        body = {"tasks": list(tasks), "total": len(tasks), "total_annotations": 0, "total_predictions": 0}
-        return httpx.Response(200, json=body)
-
-    return answer
 
 
 CALLS = [
@@ -541,5 +528,8 @@ def test_the_labeling_of_a_project_without_our_controls() -> None:
     studio.on(f"GET {PROJECT}", gives(recorded("project") | {"label_config": theirs}))
     with closing(studio.client()) as client:
         assert client.labeling(P) == Labeling(
-            image="i", data_key="photo", missing=("roi", "patch", "patches", "min_size", "max_size", "round")
+            image="i",
+            data_key="photo",
+            missing=("roi", "patch", "patches", "min_size", "max_size", "round"),
+            rois=frozenset(),
         )

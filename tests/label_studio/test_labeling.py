@@ -6,7 +6,7 @@ import pytest
 
 from service.domain.model import Rules
 from service.errors import PayloadError, SetupError
-from service.label_studio.labeling import connect, controls, read_labeling
+from service.label_studio.labeling import ROI_SHAPES, Labeling, connect, controls, read_labeling
 from tests.payloads import recorded
 
 THEIRS = """<?xml version="1.0" encoding="utf-8"?>
@@ -20,6 +20,7 @@ THEIRS = """<?xml version="1.0" encoding="utf-8"?>
 
 """
 ALL = ("roi", "patch", "patches", "min_size", "max_size", "round")
+SHAPES = ("polygon", "ellipse", "brush")
 RULES = Rules(patches=7, min_size=30, max_size=90)
 
 
@@ -70,10 +71,11 @@ def test_the_labels_names_are_the_documented_ones() -> None:
 
 
 def test_number_fields_show_for_a_selected_roi_only() -> None:
-    """The number fields are per region and stand in a view that shows when an ROI is selected."""
-    root = ElementTree.fromstring(connect(THEIRS, RULES).encode())
+    """The number fields are per region and stand in a view that shows when an ROI is selected, whatever its shape."""
+    root = ElementTree.fromstring(connect(THEIRS, RULES, SHAPES).encode())
     (view,) = [tag for tag in root.iter("View") if tag.get("visibleWhen")]
-    assert (view.get("visibleWhen"), view.get("whenTagName")) == ("region-selected", "roi")
+    shows = {name: value for name, value in view.items() if name.startswith("when")}
+    assert (view.get("visibleWhen"), shows) == ("region-selected", {"whenLabelValue": "Background ROI"})
     assert [(field.get("name"), field.get("perRegion")) for field in view.iter("Number")] == [
         (name, "true") for name in ALL[2:]
     ]
@@ -143,6 +145,82 @@ def test_a_name_that_another_control_has_is_refused(taken: str) -> None:
     name = ElementTree.fromstring(taken).get("name")
     with pytest.raises(SetupError, match=f"control named '{name}' that is not .*rename"):
         connect(with_control(taken), RULES)
+
+
+def added(before: str, after: str) -> list[str]:
+    """The names of the controls that are in the second configuration alone."""
+    return [name for name in named(after) if name not in named(before)]
+
+
+def test_without_being_asked_only_the_rectangle_is_added() -> None:
+    """A project that draws rectangles gets no labels that it doesn't want."""
+    connected = connect(THEIRS, RULES)
+    assert added(THEIRS, connected) == list(ALL)
+    assert read_labeling(connected).rois == {"roi"}
+
+
+@pytest.mark.parametrize("shapes", [("polygon",), ("ellipse",), ("brush",), ("brush", "polygon"), SHAPES])
+def test_an_roi_may_be_drawn_as_what_is_asked_for(shapes: tuple[str, ...]) -> None:
+    """The rectangle always, and each that is asked for, in the one order, whatever was said first."""
+    connected = connect(THEIRS, RULES, shapes)
+    wanted = [name for shape, name in ROI_SHAPES.items() if shape in ("rectangle", *shapes)]
+    assert added(THEIRS, connected) == [*wanted, *ALL[1:]]
+    assert read_labeling(connected).rois == set(wanted)
+    assert read_labeling(connected).missing == ()
+
+
+def test_every_control_for_an_roi_has_the_same_label() -> None:
+    """Each of the tag that draws it; the number fields show by the label."""
+    root = ElementTree.fromstring(connect(THEIRS, RULES, SHAPES).encode())
+    labels = {tag.get("name"): (tag.tag, [child.get("value") for child in tag]) for tag in root}
+    assert {name: labels[name] for name in ROI_SHAPES.values()} == {
+        "roi": ("RectangleLabels", ["Background ROI"]),
+        "roi_polygon": ("PolygonLabels", ["Background ROI"]),
+        "roi_ellipse": ("EllipseLabels", ["Background ROI"]),
+        "roi_brush": ("BrushLabels", ["Background ROI"]),
+    }
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_shape_may_be_added_to_a_connected_configuration(shape: str) -> None:
+    """One more control, nothing else changed; asked for again, nothing at all."""
+    before = connect(THEIRS, RULES)
+    after = connect(before, replace(RULES, patches=1), [shape])
+    assert added(before, after) == [ROI_SHAPES[shape]]
+    assert after.startswith(before.rpartition("</View>")[0])
+    assert connect(after, RULES, [shape, shape]) == after
+
+
+def test_a_shape_that_is_there_stays_without_being_asked_for() -> None:
+    """Setup takes nothing away."""
+    with_polygon = connect(THEIRS, RULES, ["polygon"])
+    assert connect(with_polygon, RULES) == with_polygon
+
+
+def test_a_shape_asked_for_twice_is_added_once() -> None:
+    """A doubled option is no doubled control, which Label Studio would refuse."""
+    assert connect(THEIRS, RULES, ["polygon", "polygon"]) == connect(THEIRS, RULES, ["polygon"])
+
+
+@pytest.mark.parametrize(
+    "taken",
+    [
+        '<Choices name="roi_polygon" toName="image"><Choice value="yes"/></Choices>',
+        '<PolygonLabels name="roi_polygon" toName="image"><Label value="Region"/></PolygonLabels>',
+        '<RectangleLabels name="roi_polygon" toName="image"><Label value="Background ROI"/></RectangleLabels>',
+        '<Text name="roi_polygon" value="$text"/>',
+    ],
+)
+def test_a_shapes_name_that_another_control_has_is_refused_if_asked_for(taken: str) -> None:
+    """They are told which to rename; who doesn't ask for that shape may call their control so."""
+    with pytest.raises(SetupError, match="another control named 'roi_polygon': rename it"):
+        connect(with_control(taken), RULES, ["polygon"])
+    assert read_labeling(connect(with_control(taken), RULES)).rois == {"roi"}
+
+
+def test_without_saying_so_a_labeling_has_the_rectangle() -> None:
+    """Which every connected project has."""
+    assert Labeling("image", "image").rois == {"roi"}
 
 
 @pytest.mark.parametrize("xml", ["", "no xml", "<View>", "<View><Image></View>", "<View/><View/>"])

@@ -1,26 +1,49 @@
+import json
+from base64 import b64encode
 from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import replace
-from math import hypot
+from dataclasses import dataclass, replace
+from io import BytesIO
+from math import cos, hypot, radians, sin
 from typing import Any
 
 import numpy as np
 import pytest
+import shapely
+from hypothesis import given
+from hypothesis import strategies as st
 from label_studio_sdk.converter import brush
+from numpy.typing import NDArray
+from PIL import Image
 
-from service.domain.geometry import Box
-from service.domain.model import Memory, Patch, Proposal, Review, RoiOutcome, Rules, Shortfall, Task, roi_echo_id
+from service.domain.geometry import Box, Ellipse, Outline, Painted, Polygon, Shape
+from service.domain.model import (
+    Cause,
+    Explanation,
+    Memory,
+    Patch,
+    Proposal,
+    Review,
+    Roi,
+    RoiOutcome,
+    Rules,
+    Shortfall,
+    Task,
+    roi_echo_id,
+)
 from service.domain.rules import resolve_rules
 from service.errors import PayloadError
-from service.label_studio.labeling import Labeling, read_labeling
+from service.label_studio.labeling import ROI_SHAPES, Labeling, connect, read_labeling
 from service.label_studio.payloads import fingerprint, read_task, write_prediction
 from service.proposing import work_out_proposal
+from service.raster import covered, painted
 from tests.factories import patch, roi
 from tests.payloads import recorded
 
 Json = dict[str, Any]
+Mask = NDArray[np.bool_]
 WIDTH, HEIGHT = 640, 480
-LABELING = Labeling(image="image", data_key="image")
+LABELING = Labeling(image="image", data_key="image", rois=frozenset(ROI_SHAPES.values()))
 
 
 def region(value: Mapping[str, Any], kind: str = "rectanglelabels", **more: Any) -> Json:
@@ -83,12 +106,32 @@ def read(*results: Any) -> Task:
     return read_task(payload(annotation(*results)), LABELING)
 
 
-def exclusion(value: Mapping[str, Any], kind: str) -> Box:
+def exclusion(value: Mapping[str, Any], kind: str) -> Shape:
     """The one exclusion that a region of this kind makes."""
     task = read(region(value, kind))
     assert task.refusal is None
-    (box,) = task.exclusions
-    return box
+    (shape,) = task.exclusions
+    return shape
+
+
+def disc(x: int, y: int, radius: int) -> Mask:
+    """A painted disc in an image of 640 × 480 px."""
+    rows, columns = np.mgrid[:HEIGHT, :WIDTH]
+    found: Mask = (columns - x) ** 2 + (rows - y) ** 2 < radius**2
+    return found
+
+
+def in_runs(alpha: NDArray[np.uint8]) -> Json:
+    """A brush region's value, as Label Studio's own encoder writes it."""
+    return {"format": "rle", "rle": list(brush.mask2rle(alpha))}  # type: ignore[no-untyped-call]
+
+
+def pixels(shape: Outline | Shape) -> Mask:
+    """Which pixels of an image of 640 × 480 px a shape covers."""
+    found = np.zeros((HEIGHT, WIDTH), bool)
+    for left, top, right, bottom in covered([shape]).tolist():
+        found[top:bottom, left:right] = True
+    return found
 
 
 # ---------------------------------------------------------------- what labelled regions exclude
@@ -105,68 +148,92 @@ def test_half_covered_pixels_are_excluded() -> None:
     assert exclusion(value, "rectanglelabels") == Box(10, 20, 41, 61)
 
 
-def test_a_rotated_rectangle_excludes_its_bounding_box() -> None:
+def test_a_rotated_rectangle_excludes_itself() -> None:
     """Rotation is clockwise about the top-left corner: 90 degrees put the width below and the height to the left."""
     value = {"x": 50, "y": 50, "width": 10, "height": 10, "rotation": 90}
-    assert exclusion(value, "rectanglelabels") == Box(320 - 48, 240, 320, 240 + 64)
+    shape = exclusion(value, "rectanglelabels")
+    assert isinstance(shape, Polygon)
+    corners = [(320, 240), (320, 304), (272, 304), (272, 240)]
+    assert np.asarray(shape.points) == pytest.approx(np.asarray(corners))
 
 
-def test_a_rectangle_turned_by_45_degrees() -> None:
-    """Its bounding box spans the diagonal."""
+def test_a_rectangle_turned_by_45_degrees_is_its_diamond() -> None:
+    """Its corners, not the box that spans its diagonal."""
     side = 100 / hypot(1, 1)
     value = {"x": 50, "y": 50, "width": side * 100 / WIDTH, "height": side * 100 / HEIGHT, "rotation": 45}
-    assert exclusion(value, "rectanglelabels") == Box(270, 240, 370, 340)
+    shape = exclusion(value, "rectanglelabels")
+    assert isinstance(shape, Polygon)
+    assert np.asarray(shape.points) == pytest.approx(np.asarray([(320, 240), (370, 290), (320, 340), (270, 290)]))
 
 
-def test_a_polygon_excludes_its_bounding_box() -> None:
-    """The outermost points count."""
+def test_a_rectangle_turned_all_the_way_round_is_a_box() -> None:
+    """360 degrees are none."""
+    value = {"x": 50, "y": 50, "width": 10, "height": 10, "rotation": 360}
+    assert exclusion(value, "rectanglelabels") == Box(320, 240, 384, 288)
+
+
+def test_a_polygon_excludes_itself() -> None:
+    """Its points in pixels, in their order."""
     value = {"points": [[10, 20], [30, 10], [20, 60]], "polygonlabels": ["Cell"]}
-    assert exclusion(value, "polygonlabels") == Box(64, 48, 192, 288)
+    assert exclusion(value, "polygonlabels") == Polygon(((64, 96), (192, 48), (128, 288)))
 
 
-def test_an_ellipse_excludes_its_bounding_box() -> None:
+def test_an_ellipse_excludes_itself() -> None:
     """Centre and radii, in percents of width and height."""
     value = {"x": 50, "y": 50, "radiusX": 10, "radiusY": 5, "rotation": 0}
-    assert exclusion(value, "ellipselabels") == Box(256, 216, 384, 264)
+    assert exclusion(value, "ellipselabels") == Ellipse(320, 240, 64, 24)
 
 
 def test_a_rotated_ellipse_turns_about_its_centre() -> None:
     """By 90 degrees its two radii change places, in pixels."""
     value = {"x": 50, "y": 50, "radiusX": 10, "radiusY": 5, "rotation": 90}
-    assert exclusion(value, "ellipselabels") == Box(296, 176, 344, 304)
+    assert exclusion(value, "ellipselabels").bounds == Box(296, 176, 344, 304)
 
 
-def test_an_ellipse_turned_by_45_degrees() -> None:
-    """Its extent is that of the curve, not of its turned box."""
-    value = {"x": 50, "y": 50, "radiusX": 30 * 100 / WIDTH, "radiusY": 40 * 100 / HEIGHT, "rotation": 45}
-    half = hypot(30, 40) / hypot(1, 1)  # 35.36
-    assert exclusion(value, "ellipselabels") == Box(284, 204, 356, 276)
-    assert 35 < half < 36
+def test_an_ellipse_keeps_its_rotation() -> None:
+    """Degrees, clockwise; what isn't said is none."""
+    value = {"x": 50, "y": 50, "radiusX": 10, "radiusY": 5}
+    assert exclusion({**value, "rotation": 45}, "ellipselabels") == Ellipse(320, 240, 64, 24, 45)
+    assert exclusion(value, "ellipselabels") == Ellipse(320, 240, 64, 24, 0)
 
 
 def test_a_brush_excludes_its_paint() -> None:
-    """A brush region's mask is decoded."""
-    mask = np.zeros((HEIGHT, WIDTH), np.uint8)
-    mask[40:60, 30:90] = 255
-    value = {"format": "rle", "rle": brush.mask2rle(mask), "brushlabels": ["Cell"]}  # type: ignore[no-untyped-call]
-    assert exclusion(value, "brushlabels") == Box(30, 40, 90, 60)
+    """Pixel by pixel, not the box around it."""
+    mask = disc(300, 200, 40)
+    shape = exclusion({**in_runs(mask.astype(np.uint8) * 255), "brushlabels": ["Cell"]}, "brushlabels")
+    assert isinstance(shape, Painted)
+    assert np.array_equal(pixels(shape), mask)
+
+
+def test_the_soft_edge_of_a_brush_excludes() -> None:
+    """What is painted ever so faintly may be part of the object."""
+    mask = disc(300, 200, 40)
+    assert np.array_equal(pixels(exclusion(in_runs(mask.astype(np.uint8)), "brushlabels")), mask)
 
 
 def test_a_wiped_brush_excludes_nothing() -> None:
     """A brush region without paint is no object."""
-    mask = np.zeros((HEIGHT, WIDTH), np.uint8)
-    value = {"format": "rle", "rle": brush.mask2rle(mask)}  # type: ignore[no-untyped-call]
-    task = read(region(value, "brushlabels"))
+    task = read(region(in_runs(np.zeros((HEIGHT, WIDTH), np.uint8)), "brushlabels"))
     assert (task.exclusions, task.refusal) == ((), None)
+
+
+def test_a_bitmask_excludes_its_paint() -> None:
+    """A mask in a data URL, pixel by pixel."""
+    mask, out = disc(300, 200, 40), BytesIO()
+    Image.fromarray(mask.astype(np.uint8) * 255).save(out, "PNG")
+    value = {"imageDataURL": "data:image/png;base64," + b64encode(out.getvalue()).decode()}
+    shape = exclusion(value, "bitmasklabels")
+    assert isinstance(shape, Painted)
+    assert np.array_equal(pixels(shape), mask)
 
 
 def test_a_keypoint_excludes_its_disc() -> None:
     """A keypoint's width is its diameter, in percents of the image's width both ways."""
-    assert exclusion({"x": 50, "y": 50, "width": 2.5}, "keypointlabels") == Box(312, 232, 328, 248)
+    assert exclusion({"x": 50, "y": 50, "width": 2.5}, "keypointlabels") == Ellipse(320, 240, 8, 8)
 
 
-def test_a_vector_excludes_its_vertices() -> None:
-    """A vector is a line through its vertices."""
+def test_a_vector_excludes_the_box_around_its_vertices() -> None:
+    """A vector is a line through its vertices: what it means to enclose is its drawer's to know."""
     value = {"vertices": [{"id": "a", "x": 10, "y": 10}, {"id": "b", "x": 20, "y": 50}], "closed": False}
     assert exclusion(value, "vectorlabels") == Box(64, 48, 128, 240)
 
@@ -182,6 +249,27 @@ def test_a_curved_vector_excludes_its_control_points() -> None:
     assert exclusion(value, "vectorlabels") == Box(64, 48, 256, 240)
 
 
+@pytest.mark.parametrize(
+    ("value", "kind", "place"),
+    [
+        pytest.param({"points": [[50, 50]]}, "polygonlabels", (320, 240), id="a polygon of one point"),
+        pytest.param({"points": [[50, 50], [60, 50]]}, "polygonlabels", (350, 240), id="a polygon of two points"),
+        pytest.param({"points": [[50, 50], [60, 50], [55, 50]]}, "polygonlabels", (350, 240), id="a level polygon"),
+        pytest.param({"points": [[50, 50], [60, 60], [55, 55]]}, "polygonlabels", (336, 252), id="a slanting polygon"),
+        pytest.param({"x": 50, "y": 50, "radiusX": 0, "radiusY": 5}, "ellipselabels", (320, 250), id="a flat ellipse"),
+        pytest.param({"x": 50, "y": 50, "radiusX": 0, "radiusY": 0}, "ellipselabels", (320, 240), id="an empty one"),
+        pytest.param({"x": 50, "y": 50, "width": 0}, "keypointlabels", (320, 240), id="a keypoint without width"),
+        pytest.param(
+            {"x": 50, "y": 50, "width": 0, "height": 5, "rotation": 0}, "rectanglelabels", (320, 250), id="a rectangle"
+        ),
+    ],
+)
+def test_what_has_no_area_still_marks_its_pixels(value: Json, kind: str, place: tuple[int, int]) -> None:
+    """A line or a point is a sign that something is there: its pixels are excluded."""
+    column, row = place
+    assert pixels(exclusion(value, kind))[row, column]
+
+
 def test_a_region_without_a_label_excludes() -> None:
     """Whoever drew a rectangle and chose no label meant something."""
     value = {"x": 50, "y": 50, "width": 10, "height": 10, "rotation": 0}
@@ -191,6 +279,21 @@ def test_a_region_without_a_label_excludes() -> None:
 def test_a_click_without_extent_excludes_its_pixel() -> None:
     """A rectangle of no size still is a sign that something is there."""
     assert exclusion({"x": 50, "y": 50, "width": 0, "height": 0}, "rectanglelabels") == Box(320, 240, 321, 241)
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        ("rectangle", {"x": 50, "y": 50, "width": 10, "height": 0, "rotation": 90}),
+        ("ellipse", {"x": 50, "y": 60, "radiusX": 10, "radiusY": 0, "rotation": 90}),
+    ],
+)
+def test_a_flat_shape_that_was_turned_excludes_where_it_lies(kind: str, value: Json) -> None:
+    """Drawn to the right and turned by a right angle it goes down."""
+    (found,) = read(region(value, f"{kind}labels")).exclusions
+    assert (found.bounds.width, found.bounds.left) == (1, WIDTH // 2)
+    assert found.bounds.top <= HEIGHT // 2 + 2
+    assert found.bounds.height >= 60
 
 
 def test_a_flat_rectangle_excludes_its_line() -> None:
@@ -333,7 +436,7 @@ def test_a_rotated_roi_keeps_its_outline() -> None:
     """A turned ROI is its turned rectangle, not the box around it."""
     value = {"x": 50, "y": 50, "width": 10, "height": 10, "rotation": 45}
     (roi,) = read(region(value, from_name="roi")).rois
-    assert not roi.outline.holds(roi.box)
+    assert not pixels(roi.outline)[roi.box.top, roi.box.left]
 
 
 def test_an_roi_is_no_exclusion() -> None:
@@ -349,6 +452,148 @@ def test_of_the_same_roi_drawn_twice_the_later_one_holds() -> None:
     late = annotation(drawn, number("patches", 9), id=8, updated_at="2026-03-01T12:00:00Z")
     (roi,) = read_task(payload(late, early), LABELING).rois
     assert dict(roi.fields) == {"patches": 9.0}
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """An ROI as a person drew it: the value and type of its region, and what that is in pixels."""
+
+    shape: str
+    value: Json
+    outline: Outline
+
+    def region(self, region_id: str = "drawn", **more: Any) -> Json:
+        """The region as Label Studio sends it."""
+        kind = f"{self.shape}labels"
+        value = {**self.value, kind: ["Background ROI"]}
+        return region(value, kind, id=region_id, from_name=ROI_SHAPES[self.shape], **more)
+
+    def number(self, name: str, value: float) -> Json:
+        """What a number field of the ROI says; Label Studio repeats the region's place in it."""
+        return region({**self.value, "number": value}, "number", id="drawn", from_name=name)
+
+
+BLOB = disc(320, 240, 180) & ~disc(400, 240, 60)
+PAINT = painted(BLOB)
+assert PAINT is not None
+DRAWN = [
+    Drawn(
+        "rectangle",
+        {"x": 37.5, "y": 12.5, "width": 50, "height": 62.5, "rotation": 20},
+        Polygon.rectangle(240, 60, 320, 300, 20),
+    ),
+    Drawn(
+        "polygon",
+        {"points": [[10, 10], [90, 10], [90, 40], [50, 40], [50, 90], [10, 90]], "closed": True},
+        Polygon(((64, 48), (576, 48), (576, 192), (320, 192), (320, 432), (64, 432))),
+    ),
+    Drawn(
+        "ellipse",
+        {"x": 50, "y": 50, "radiusX": 40, "radiusY": 25, "rotation": 30},
+        Ellipse(320, 240, 256, 120, 30),
+    ),
+    Drawn("brush", in_runs(BLOB.astype(np.uint8) * 255), PAINT),
+]
+OF_EVERY_SHAPE = pytest.mark.parametrize("drawn", [pytest.param(drawn, id=drawn.shape) for drawn in DRAWN])
+
+
+def figures(outline: Outline) -> NDArray[np.float64]:
+    """All numbers that an outline is made of."""
+    match outline:
+        case Polygon(points):
+            return np.asarray(points)
+        case Ellipse(x, y, radius_x, radius_y, rotation):
+            return np.asarray((x, y, radius_x, radius_y, rotation))
+        case Painted(boxes):
+            return np.asarray([box.corners for box in boxes], dtype=float)
+
+
+def near(outline: Outline) -> Any:
+    """The numbers of an outline, as far as they matter."""
+    return pytest.approx(figures(outline), abs=1e-6)
+
+
+@OF_EVERY_SHAPE
+def test_an_roi_is_what_was_drawn(drawn: Drawn) -> None:
+    """Rectangle, polygon, ellipse and brush, each exactly, and none is an exclusion."""
+    task = read(drawn.region())
+    (roi,) = task.rois
+    assert (type(roi.outline), task.exclusions, task.refusal) == (type(drawn.outline), (), None)
+    assert figures(roi.outline) == near(drawn.outline)
+
+
+@OF_EVERY_SHAPE
+def test_the_fields_of_an_roi_count_whatever_its_shape(drawn: Drawn) -> None:
+    """They stand under the region's id."""
+    (roi,) = read(drawn.region(), drawn.number("patches", 7), drawn.number("round", 2)).rois
+    assert dict(roi.fields) == {"patches": 7.0, "round": 2.0}
+
+
+def lies_in(box: Box, drawn: Drawn) -> bool:
+    """Whether a box lies in what was drawn, as another judge sees it."""
+    match drawn.outline:
+        case Polygon(points):
+            return bool(shapely.Polygon(points).buffer(1e-6).contains(shapely.box(*box.corners[0], *box.corners[2])))
+        case Painted():
+            return bool(BLOB[box.top : box.bottom, box.left : box.right].all())
+        case Ellipse(x, y, radius_x, radius_y, rotation):
+            c, s = cos(radians(rotation)), sin(radians(rotation))
+            turned = [((u - x) * c + (v - y) * s, (v - y) * c - (u - x) * s) for u, v in box.corners]
+            return all((u / radius_x) ** 2 + (v / radius_y) ** 2 <= 1 + 1e-6 for u, v in turned)  # it is convex
+
+
+@OF_EVERY_SHAPE
+def test_patches_lie_in_what_was_drawn(drawn: Drawn) -> None:
+    """Whatever its shape, an ROI gets all its patches, and each lies wholly inside: read, sampled, judged by others."""
+    fields = {"patches": 20, "min_size": 24, "max_size": 60}
+    for again in range(1, 6):
+        task = read(drawn.region(), *(drawn.number(*said) for said in {**fields, "round": again}.items()))
+        patches = work_out_proposal(task, {}, Rules()).patches
+        assert (len(patches), [one.box for one in patches if not lies_in(one.box, drawn)]) == (20, [])
+
+
+@pytest.mark.parametrize(
+    "control",
+    [
+        '<BrushLabels name="roi_polygon" toName="image"><Label value="Background ROI"/></BrushLabels>',
+        '<PolygonLabels name="roi_polygon" toName="image"><Label value="Cell"/></PolygonLabels>',
+        "",
+    ],
+    ids=["of another type", "of another label", "gone from the configuration"],
+)
+def test_a_region_of_a_control_that_only_is_called_like_ours_excludes(control: str) -> None:
+    """What a team calls its own control is its business: its regions are objects, never ROIs."""
+    xml = f'<View><Image name="image" value="$image"/>{control}</View>'
+    labeling = read_labeling(connect(xml, Rules()))
+    drawn = DRAWN[1]
+    task = read_task(payload(annotation(drawn.region())), labeling)
+    assert (task.rois, task.exclusions) == ((), (drawn.outline,))
+
+
+@pytest.mark.parametrize(
+    ("shape", "value"),
+    [
+        pytest.param("polygon", {"points": [[10, 10], [60, 10]]}, id="a polygon of two points"),
+        pytest.param("polygon", {"points": [[10, 10], [60, 10], [30, 10]]}, id="a level polygon"),
+        pytest.param("ellipse", {"x": 50, "y": 50, "radiusX": 0, "radiusY": 9, "rotation": 0}, id="a flat ellipse"),
+        pytest.param("brush", in_runs(np.zeros((HEIGHT, WIDTH), np.uint8)), id="a wiped brush"),
+        pytest.param("brush", in_runs(np.where(BLOB, 127, 0).astype(np.uint8)), id="faint paint alone"),
+        pytest.param("rectangle", {"x": 5, "y": 5, "width": 0, "height": 9, "rotation": 30}, id="a flat rectangle"),
+    ],
+)
+def test_an_roi_that_covers_nothing_is_refused(shape: str, value: Json) -> None:
+    """The person who drew it hears so, and which one it is."""
+    task = read(region(value, f"{shape}labels", id="odd", from_name=ROI_SHAPES[shape]))
+    assert task.refusal == "annotation 5: the ROI odd covers nothing: draw it anew"
+
+
+def test_of_a_brush_what_is_painted_by_half_is_inside() -> None:
+    """Its soft edge is outside; the faint seam between two strokes that meet doesn't cut the ROI in two."""
+    alpha = np.where(BLOB, 255, 0).astype(np.uint8)
+    alpha[:, 320:] //= 2
+    alpha[:, 300:302] = np.minimum(alpha[:, 300:302], 192)
+    (roi,) = read(region(in_runs(alpha), "brushlabels", from_name="roi_brush")).rois
+    assert np.array_equal(pixels(roi.outline), alpha > 127)
 
 
 def test_a_skipped_annotation_says_nothing() -> None:
@@ -416,22 +661,150 @@ def test_the_roi_comes_first_and_lists_its_patches() -> None:
 
 @pytest.mark.parametrize("rotation", [0.0, 30.0, 90.0, -45.0, 200.0])
 def test_the_echo_is_the_roi(rotation: float) -> None:
-    """A turned ROI is echoed where it was drawn."""
+    """A turned ROI is echoed where it was drawn, as a rectangle."""
     offered = proposal(drawn_with=rotation)
     (echo,) = write_prediction(offered, LABELING)["result"]
     (again,) = read(echo | {"id": "drawn"}).rois
-    for there, here in zip(offered.outcomes[0].roi.outline.points, again.outline.points, strict=True):
-        assert there == pytest.approx(here)
+    assert echo["type"] == "rectanglelabels"
+    assert figures(again.outline) == near(offered.outcomes[0].roi.outline)
+
+
+@OF_EVERY_SHAPE
+def test_the_echo_is_drawn_with_the_control_of_its_shape(drawn: Drawn) -> None:
+    """Label Studio shows a region only where control, type and label fit together."""
+    (echo,) = write_prediction(Proposal(7, WIDTH, HEIGHT, (RoiOutcome(Roi("drawn", drawn.outline)),)), LABELING)[
+        "result"
+    ]
+    kind = f"{drawn.shape}labels"
+    assert (echo["from_name"], echo["type"], echo["value"][kind]) == (ROI_SHAPES[drawn.shape], kind, ["Background ROI"])
+    assert echo["value"].keys() - {kind} == drawn.value.keys()
+
+
+POINTS = st.tuples(st.floats(-100, 800), st.floats(-100, 600))
+# Those that enclose something, by more than the width of a line.
+POLYGONS = st.lists(POINTS, min_size=3, max_size=9, unique=True).filter(lambda points: shapely.Polygon(points).area > 5)
+RECTANGLES = st.builds(
+    Polygon.rectangle,
+    st.floats(-100, 800),
+    st.floats(-100, 600),
+    st.floats(0.5, 900),
+    st.floats(0.5, 700),
+    st.floats(-360, 360),
+)
+ELLIPSES = st.builds(
+    Ellipse, st.floats(-100, 800), st.floats(-100, 600), st.floats(0.5, 900), st.floats(0.5, 700), st.floats(-360, 360)
+)
+SPOTS = st.tuples(st.integers(0, WIDTH), st.integers(0, HEIGHT), st.integers(1, 90))
+PAINTED = st.lists(SPOTS, min_size=1, max_size=6).map(lambda spots: np.any([disc(*spot) for spot in spots], axis=0))
+OUTLINES = st.one_of(
+    RECTANGLES,
+    POLYGONS.map(lambda points: Polygon(tuple(points))),
+    ELLIPSES,
+    PAINTED.filter(np.any).map(painted),
+)
+
+
+@given(OUTLINES)
+def test_an_roi_of_any_shape_comes_back_as_it_was_written(outline: Outline) -> None:
+    """Through percents and JSON, in a prediction and in a person's copy of it."""
+    offered = Proposal(7, WIDTH, HEIGHT, (RoiOutcome(Roi("drawn", outline)),))
+    prediction = json.loads(json.dumps(as_prediction(offered)))
+    drawn = prediction["result"][0] | {"id": "drawn"}
+    task = read_task(payload(annotation(drawn), predictions=(prediction,)), LABELING)
+    assert task.refusal is None
+    for (found,) in (task.rois, task.standing[0].rois):
+        assert type(found.outline) is type(outline)
+        assert figures(found.outline) == near(outline)
+
+
+@given(RECTANGLES)
+def test_every_rectangle_is_echoed_as_one(outline: Polygon) -> None:
+    """A project without the polygon's control could show no other: its prediction would be dropped."""
+    (echo,) = write_prediction(Proposal(7, WIDTH, HEIGHT, (RoiOutcome(Roi("drawn", outline)),)), LABELING)["result"]
+    assert (echo["from_name"], echo["type"]) == ("roi", "rectanglelabels")
+
+
+@OF_EVERY_SHAPE
+def test_proposing_again_changes_nothing_whatever_the_shape(drawn: Drawn) -> None:
+    """What stands has the fingerprint of what is worked out anew, after a way through JSON."""
+    one = annotation(drawn.region(), drawn.number("max_size", 130))
+    first = work_out_proposal(read_task(payload(one), LABELING), {}, Rules())
+    stored = json.loads(json.dumps(as_prediction(first)))
+    task = read_task(payload(one, predictions=(stored,)), LABELING)
+    again = work_out_proposal(task, {}, Rules())
+    assert len(again.patches) == 5
+    assert [standing.content for standing in task.standing] == [
+        fingerprint(write_prediction(again, LABELING)["result"])
+    ]
+
+
+@OF_EVERY_SHAPE
+def test_a_copy_says_what_was_shown_whatever_the_shape(drawn: Drawn) -> None:
+    """The ROI in a copy asks for nothing, and lists the patches that its reviewer saw."""
+    offered = Proposal(7, WIDTH, HEIGHT, (RoiOutcome(Roi("drawn", drawn.outline), PATCHES),))
+    echo, kept, _ = write_prediction(offered, LABELING)["result"]
+    task = read_task(payload(annotation(echo, kept)), LABELING)
+    (review,) = task.reviews
+    assert (task.rois, task.exclusions, task.refusal) == ((), (), None)
+    assert (review.shown, review.held, review.inferred) == (SHOWN, PATCHES[:1], False)
+
+
+@OF_EVERY_SHAPE
+def test_fields_set_in_a_copy_count_whatever_the_shape(drawn: Drawn) -> None:
+    """A round that is raised in a copy is raised in the ROI that it is a copy of."""
+    task = read(drawn.region())
+    offered = Proposal(7, WIDTH, HEIGHT, (RoiOutcome(task.rois[0]),))
+    (echo,) = write_prediction(offered, LABELING)["result"]
+    raised = {**drawn.number("round", 2), "id": echo["id"]}
+    both = payload(annotation(drawn.region()), annotation(json.loads(json.dumps(echo)), raised, id=6))
+    assert [dict(one.fields) for one in read_task(both, LABELING).rois] == [{"round": 2}]
+
+
+SHORTFALLS = [
+    Shortfall(5, 1, Cause.JAMMED, "the ROI is full", Box.sized(30, 40, 120, 120)),
+    Shortfall(5, 0, Cause.BLOCKED, "objects leave no room", Box.sized(3, 4, 9, 9)),
+    Shortfall(20, 2, Cause.IMPOSSIBLE, "no more than 2 can lie in it", Box.sized(3, 4, 150, 150), at_most=2),
+    Shortfall(5, 0, Cause.ROI_TOO_SMALL, "the ROI lies outside of the image", None),
+]
+
+
+def with_shortfall(shortfall: Shortfall) -> Json:
+    """A prediction whose ROI has one, as Label Studio gives it back."""
+    outcome = RoiOutcome(roi(), PATCHES[: shortfall.placed], shortfall)
+    prediction: Json = json.loads(json.dumps(as_prediction(Proposal(7, 1600, 1200, (outcome,)))))
+    return prediction
+
+
+def explanations(prediction: Json) -> tuple[Explanation, ...]:
+    """What is read of a prediction's shortfalls and refusals."""
+    (standing,) = read_task(payload(predictions=(prediction,)), LABELING).standing
+    return standing.explanations
 
 
 def test_a_shortfall_is_told_in_the_prediction() -> None:
-    """Why there are fewer patches than asked is shown with the ROI and read back for the status."""
-    outcome = RoiOutcome(roi(), PATCHES[:1], Shortfall(5, 1, "the ROI is full"))
-    offered = Proposal(7, 1600, 1200, (outcome,))
-    prediction = as_prediction(offered)
-    assert prediction["result"][0]["meta"]["text"] == ["1 of 5 patches: the ROI is full."]
-    (standing,) = read_task(payload(predictions=(prediction,)), LABELING).standing
-    assert standing.explanations == ("1 of 5 patches: the ROI is full.",)
+    """Why there are fewer patches than asked is shown with the ROI."""
+    (text,) = with_shortfall(SHORTFALLS[0])["result"][0]["meta"]["text"]
+    assert text == "1 of 5 patches: the ROI is full."
+
+
+@pytest.mark.parametrize("shortfall", SHORTFALLS, ids=[shortfall.cause for shortfall in SHORTFALLS])
+def test_a_shortfall_comes_back_with_all_its_figures(shortfall: Shortfall) -> None:
+    """The status tells them from what stands, without working anything out."""
+    assert explanations(with_shortfall(shortfall)) == (Explanation(shortfall.sentence, shortfall),)
+
+
+def test_a_refusal_comes_back_without_figures() -> None:
+    """There are none."""
+    outcome = RoiOutcome(roi(), refusal="patches is 99, but must be 1 to 20")
+    (told,) = explanations(as_prediction(Proposal(7, 1600, 1200, (outcome,))))
+    assert told == Explanation("No patches: patches is 99, but must be 1 to 20.", None)
+
+
+def test_a_prediction_from_before_there_were_figures_is_still_read() -> None:
+    """Its sentence counts."""
+    prediction = with_shortfall(SHORTFALLS[0])
+    del prediction["result"][0]["meta"]["negatives"]["shortfall"]
+    assert explanations(prediction) == (Explanation("1 of 5 patches: the ROI is full.", None),)
 
 
 def test_the_text_of_a_patch_explains_it() -> None:
@@ -480,15 +853,22 @@ def test_the_fingerprint_sees_every_change_that_shows(change: str) -> None:
 
 
 def test_what_label_studio_stored_needs_no_change() -> None:
-    """The recorded prediction has the fingerprint of the proposal that it was made of: proposing again changes
-    nothing.
+    """The recorded prediction, with an ROI of every shape, has the fingerprint of the proposal that it was made of:
+    proposing again changes nothing.
     """
-    labeling = read_labeling(recorded("project")["label_config"])
-    task = read_task(recorded("task_proposed"), labeling)
+    task, labeling = recorded_shapes()
     again = work_out_proposal(task, labeling.defaults, Rules())
     assert [standing.content for standing in task.standing] == [
         fingerprint(write_prediction(again, labeling)["result"])
     ]
+
+
+def test_what_an_earlier_version_proposed_stays() -> None:
+    """A newer service reads the patches that people are looking at, and offers the same ones."""
+    labeling = read_labeling(recorded("project")["label_config"])
+    task = read_task(recorded("task_proposed"), labeling)
+    assert len(task.standing[0].patches) == 4
+    assert work_out_proposal(task, labeling.defaults, Rules()).patches == task.standing[0].patches
 
 
 def test_other_models_predictions_are_ignored() -> None:
@@ -635,6 +1015,35 @@ def test_recorded_roi_and_objects() -> None:
     assert (task.size, task.refusal) == ((640, 480), None)
     assert [(roi.box, dict(roi.fields)) for roi in task.rois] == [(Box(20, 30, 420, 430), {"patches": 4.0})]
     assert task.exclusions == (Box(100, 100, 150, 160), Box(500, 50, 560, 120))
+
+
+def recorded_shapes() -> tuple[Task, Labeling]:
+    """The recorded task with an ROI of every shape, and the labeling of its project."""
+    theirs = '<View><Image name="image" value="$image"/></View>'
+    labeling = read_labeling(connect(theirs, Rules(patches=1, min_size=40, max_size=120), ROI_SHAPES))
+    return read_task(recorded("task_with_rois_of_every_shape"), labeling), labeling
+
+
+def test_recorded_rois_of_every_shape() -> None:
+    """A turned rectangle, a polygon with a count of its own, a turned ellipse, and what was fully painted."""
+    task, _ = recorded_shapes()
+    assert (task.size, task.refusal) == ((640, 480), None)
+    rectangle, polygon, ellipse, brushed = task.rois
+    assert figures(rectangle.outline) == near(Polygon.rectangle(20, 30, 250, 180, 5))
+    assert figures(polygon.outline) == near(Polygon(((330, 20), (620, 40), (560, 240), (350, 200))))
+    assert figures(ellipse.outline) == near(Ellipse(160, 350, 140, 100, 20))
+    assert figures(brushed.outline) == near(Painted((Box(340, 290, 600, 340), Box(500, 340, 560, 360))))
+    assert [dict(one.fields) for one in task.rois] == [{}, {"patches": 2.0}, {}, {}]
+
+
+def test_recorded_review_of_every_shape() -> None:
+    """Of five patches shown, the reviewer took the first one out; the ROIs of their copy are neither ROIs nor
+    objects.
+    """
+    task, _ = recorded_shapes()
+    review, offered = review_of(task), [one.id for one in task.standing[0].patches]
+    assert (len(offered), review.shown, [one.id for one in review.held]) == (5, frozenset(offered), offered[1:])
+    assert (len(task.rois), len(task.exclusions)) == (4, 1)
 
 
 @pytest.mark.parametrize("name", ["task_reviewed_from_prediction", "task_reviewed_by_stream"])

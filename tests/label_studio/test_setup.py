@@ -119,6 +119,7 @@ def connect(
     events_arrive: bool = True,
     secret: str = SECRET,
     project: int = 3,
+    shapes: Sequence[str] = (),
 ) -> Attempt:
     """Set up the project; when `events_arrive`, the fake's touch becomes a job of the service."""
     attempt = Attempt()
@@ -137,6 +138,7 @@ def connect(
             service=http,
             looks_asked_for=looks,
             tell=attempt.steps.append,
+            shapes=shapes,
         )
     return attempt
 
@@ -176,6 +178,43 @@ def test_again_it_changes_nothing() -> None:
     assert attempt.fine
     assert (studio.changes, (studio.kept, studio.hooks)) == ([], before)
     assert {step.outcome for step in attempt.steps} == {Outcome.FINE}
+
+
+def told_of_labeling(attempt: Attempt) -> list[str]:
+    """What was told of the labeling configuration."""
+    return [step.text for step in attempt.steps if "labeling configuration" in step.text]
+
+
+def test_what_was_added_is_named() -> None:
+    """Each control, the shapes that were asked for among them."""
+    assert told_of_labeling(connect(FakeStudio(), shapes=["ellipse"])) == [
+        "added to the labeling configuration: roi, roi_ellipse, patch, patches, min_size, max_size, round"
+    ]
+
+
+def test_shapes_for_rois_are_added_to_a_connected_project() -> None:
+    """Those that are asked for and not there yet, and nothing else is changed."""
+    studio = FakeStudio()
+    connect(studio, shapes=["polygon"])
+    studio.changes.clear()
+    attempt = connect(studio, shapes=["brush", "polygon"])
+    assert attempt.fine
+    assert (studio.changes, told_of_labeling(attempt)) == (
+        ["labeling"],
+        ["added to the labeling configuration: roi_brush"],
+    )
+    assert read_labeling(studio.kept.label_config).rois == {"roi", "roi_polygon", "roi_brush"}
+
+
+@pytest.mark.parametrize("shapes", [("polygon", "brush"), ("polygon",), ()], ids=["the same", "one of them", "none"])
+def test_again_with_shapes_that_are_there_it_changes_nothing(shapes: Sequence[str]) -> None:
+    """Neither adding twice nor taking away."""
+    studio = FakeStudio()
+    connect(studio, shapes=["polygon", "brush"])
+    studio.changes.clear()
+    attempt = connect(studio, shapes=shapes)
+    assert attempt.fine
+    assert (studio.changes, {step.outcome for step in attempt.steps}) == ([], {Outcome.FINE})
 
 
 def test_a_project_that_is_not_there() -> None:

@@ -1,0 +1,1 @@
+"""Negatives without Label Studio: from scenes, or from images with labels."""

@@ -1,0 +1,5 @@
+"""Placing patches in an ROI: free space, sizes, placement, explanations. Pure: chance is the seed."""
+
+from service.sampling.placement import Sampling, sample
+
+__all__ = ["Sampling", "sample"]

@@ -1,0 +1,320 @@
+import json
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+import shapely
+from PIL import Image
+
+from service.batch.images import Sampled, sample_images
+from service.batch.labels import Labels, image_paths
+from service.domain.geometry import Box
+from service.domain.model import Cause, Rules
+from service.export.repository import locate
+
+RULES = Rules(patches=3, min_size=30, max_size=60)
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Three pictures of 200 × 160 px, each labelled for YOLO: one object, two objects, none."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number, lines in enumerate(["0 0.5 0.5 0.2 0.2", "0 0.1 0.1 0.2 0.2\n0 0.8 0.7 0.3 0.3", ""]):
+        picture(folder / f"field{number}.png", seed=number)
+        (folder / f"field{number}.txt").write_text(lines)
+    return folder
+
+
+def picture(path: Path, seed: int = 0, size: tuple[int, int] = (200, 160)) -> Path:
+    """A picture of smooth noise, unlike any of another seed."""
+    coarse = np.random.default_rng(seed).integers(0, 255, (size[1] // 20, size[0] // 20, 3), dtype=np.uint8)
+    Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC).save(path)
+    return path
+
+
+def run(
+    photos: Path,
+    into: Path,
+    *,
+    paths: tuple[Path, ...] | None = None,
+    labels: Path | None = None,
+    roi: Box | None = None,
+    rules: Rules = RULES,
+    seed: int = 1,
+    takes_unlabelled: bool = False,
+) -> Sampled:
+    """The batch over a folder."""
+    return sample_images(
+        paths or image_paths(photos),
+        into,
+        labels=Labels(labels),
+        roi=roi,
+        rules=rules,
+        seed=seed,
+        takes_unlabelled=takes_unlabelled,
+        object_name="cells",
+        max_pixels=10_000_000,
+        now=lambda: NOON,
+        progress=lambda *_: None,
+    )
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    """All files below the folder, by name."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def metadata(into: Path, stem: str) -> dict[str, object]:
+    """What was noted of one source."""
+    found: dict[str, object] = json.loads((into / "negative_samples" / f"{stem}_negative_metadata.json").read_text())
+    return found
+
+
+def placed(into: Path, stem: str) -> list[Box]:
+    """The boxes cut from one source."""
+    patches = metadata(into, stem)["patches"]
+    assert isinstance(patches, list)
+    return [Box.sized(one["x"], one["y"], one["width"], one["height"]) for one in patches]
+
+
+def test_the_plain_layout_comes_out(photos: Path, tmp_path: Path) -> None:
+    """Per negative an image and a zero-byte label, per source its metadata, and one contact sheet beside them."""
+    done = run(photos, tmp_path / "out")
+    stems = [f"field{source}_neg_{number}" for source in range(3) for number in (1, 2, 3)]
+    expected = {f"negative_samples/{stem}{suffix}" for stem in stems for suffix in (".jpg", ".txt")}
+    expected |= {f"negative_samples/field{source}_negative_metadata.json" for source in range(3)}
+    files = tree(tmp_path / "out")
+    assert set(files) == expected | {"contact_sheet.png"}
+    assert all(files[f"negative_samples/{stem}.txt"] == b"" for stem in stems)
+    assert (done.images, done.written, done.there, done.short, done.failures) == (3, 9, 0, (), ())
+
+
+def test_the_images_are_what_their_boxes_say(photos: Path, tmp_path: Path) -> None:
+    """Each is the crop of its source at the place that the metadata names."""
+    run(photos, tmp_path / "out")
+    with Image.open(photos / "field1.png") as source:
+        for number, box in enumerate(placed(tmp_path / "out", "field1"), 1):
+            with Image.open(tmp_path / "out" / "negative_samples" / f"field1_neg_{number}.jpg") as negative:
+                expected = np.asarray(source.crop((box.left, box.top, box.right, box.bottom)).convert("RGB"), dtype=int)
+                assert np.abs(np.asarray(negative, dtype=int) - expected).mean() < 3
+
+
+def test_no_negative_touches_a_labelled_object(photos: Path, tmp_path: Path) -> None:
+    """In a full picture every patch keeps clear of all objects; judged by shapely."""
+    (photos / "field0.txt").write_text("".join(f"0 {x / 10} {y / 8} 0.05 0.06\n" for x in range(10) for y in (1, 4, 7)))
+    run(photos, tmp_path / "out")
+    objects = [shapely.box(x * 20 - 5, y * 20 - 4.8, x * 20 + 5, y * 20 + 4.8) for x in range(10) for y in (1, 4, 7)]
+    boxes = placed(tmp_path / "out", "field0")
+    assert len(boxes) == 3
+    for box in boxes:
+        area = shapely.box(box.left, box.top, box.right, box.bottom)
+        assert all(area.intersection(thing).area == 0 for thing in objects)
+
+
+def test_the_metadata_says_that_nobody_reviewed(photos: Path, tmp_path: Path) -> None:
+    """Its origin is a file with its digest, not Label Studio, and nobody accepted it."""
+    run(photos, tmp_path / "out")
+    provenance = metadata(tmp_path / "out", "field0")["provenance"]
+    assert isinstance(provenance, dict)
+    assert set(provenance["file"]) == {"name", "sha256"}
+    assert "label_studio" not in provenance
+    assert all((one["accepted_by"], one["accepted_at"]) == ([], None) for one in provenance["patches"])
+
+
+def test_again_nothing_is_added(photos: Path, tmp_path: Path) -> None:
+    """The same run finds all its negatives there, also from a moved copy of the pictures."""
+    run(photos, tmp_path / "out")
+    before = tree(tmp_path / "out" / "negative_samples")
+    moved = photos.rename(tmp_path / "elsewhere")
+    done = run(moved, tmp_path / "out")
+    assert (done.written, done.there) == (0, 9)
+    assert tree(tmp_path / "out" / "negative_samples") == before
+
+
+def test_another_run_adds_and_keeps(photos: Path, tmp_path: Path) -> None:
+    """Another seed is another choice; what was there stays and is counted."""
+    run(photos, tmp_path / "out")
+    before = tree(tmp_path / "out" / "negative_samples")
+    done = run(photos, tmp_path / "out", seed=2)
+    after = tree(tmp_path / "out" / "negative_samples")
+    assert (done.written, done.earlier) == (9, 9)
+    assert {name: after[name] for name in before if not name.endswith(".json")} == {
+        name: content for name, content in before.items() if not name.endswith(".json")
+    }
+
+
+def test_a_picture_without_labels_is_passed_over(photos: Path, tmp_path: Path) -> None:
+    """That nobody looked is no proof; an empty label file is one."""
+    (photos / "field1.txt").unlink()
+    done = run(photos, tmp_path / "out")
+    assert [found.path.name for found in done.passed_over] == ["field1.png"]
+    assert "has no labels" in done.passed_over[0].text
+    assert done.written == 6
+
+
+def test_unlabelled_pictures_are_taken_when_told_so(photos: Path, tmp_path: Path) -> None:
+    """Somebody who knows that they are empty says it."""
+    (photos / "field1.txt").unlink()
+    done = run(photos, tmp_path / "out", takes_unlabelled=True)
+    assert (done.written, done.passed_over) == (9, ())
+
+
+def test_the_roi_holds_all_patches(photos: Path, tmp_path: Path) -> None:
+    """In pixels, for every picture; what hangs over the border is cut off."""
+    roi = Box(120, -20, 260, 80)
+    run(photos, tmp_path / "out", roi=roi)
+    boxes = [box for source in range(3) for box in placed(tmp_path / "out", f"field{source}")]
+    assert boxes
+    assert all(Box(120, 0, 200, 80).holds(box) for box in boxes)
+
+
+def test_a_turned_picture_is_sampled_upright(photos: Path, tmp_path: Path) -> None:
+    """Labels are made on the upright picture; so is the crop."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    with Image.open(photos / "field0.png") as upright:
+        whole = upright.copy()
+        upright.transpose(Image.Transpose.ROTATE_90).save(photos / "field0.png", exif=exif)
+    (photos / "field0.txt").write_text("0 0.25 0.5 0.5 1")  # the left half; lying, its upper half
+    rules, roi = Rules(patches=1, min_size=100, max_size=100), Box(100, 0, 200, 100)
+    done = run(photos, tmp_path / "out", paths=(photos / "field0.png",), rules=rules, roi=roi)
+    assert (done.short, placed(tmp_path / "out", "field0")) == ((), [Box(100, 0, 200, 100)])
+    with Image.open(tmp_path / "out" / "negative_samples" / "field0_neg_1.jpg") as negative:
+        difference = np.asarray(negative, dtype=int) - np.asarray(whole.crop((100, 0, 200, 100)), dtype=int)
+    assert np.abs(difference).mean() < 3
+
+
+def test_shortfalls_are_told_picture_by_picture(photos: Path, tmp_path: Path) -> None:
+    """With cause and figures."""
+    done = run(photos, tmp_path / "out", rules=Rules(patches=3, min_size=140, max_size=150))
+    told = {found.path.name: found.shortfall for found in done.short}
+    assert set(told) == {"field0.png", "field1.png", "field2.png"}
+    first = told["field0.png"]
+    assert first is not None
+    assert (first.cause, first.requested, first.placed) == (Cause.BLOCKED, 3, 0)
+
+
+def test_a_broken_picture_does_not_stop_the_others(photos: Path, tmp_path: Path) -> None:
+    """It is told of; so are labels that can't be read."""
+    (photos / "broken.png").write_bytes(b"no picture")
+    (photos / "field1.txt").write_text("0 0.5 nonsense")
+    done = run(photos, tmp_path / "out")
+    assert {found.path.name for found in done.failures} == {"broken.png", "field1.png"}
+    assert done.written == 6
+
+
+def test_the_same_picture_twice_counts_once(photos: Path, tmp_path: Path) -> None:
+    """A copy under another name gives no second set of the same negatives."""
+    (photos / "copy.png").write_bytes((photos / "field0.png").read_bytes())
+    (photos / "copy.txt").write_text("")
+    done = run(photos, tmp_path / "out")
+    assert done.written == 9
+    assert [found.text for found in done.passed_over] == [f"is the same picture as {photos / 'copy.png'}"]
+
+
+def test_pictures_of_the_same_name_keep_apart(photos: Path, tmp_path: Path) -> None:
+    """From two folders: the second gets another stem, and nothing is overwritten."""
+    other = tmp_path / "other"
+    other.mkdir()
+    picture(other / "field0.png", seed=9)
+    (other / "field0.txt").write_text("")
+    done = run(photos, tmp_path / "out", paths=(photos / "field0.png", other / "field0.png"))
+    names = sorted(path.name for path in locate(tmp_path / "out").metadata.glob("*.json"))
+    assert (done.written, names) == (6, ["field0_1_negative_metadata.json", "field0_negative_metadata.json"])
+
+
+def test_a_foreign_contact_sheet_is_left_alone(photos: Path, tmp_path: Path) -> None:
+    """Ours is written anew each time; somebody else's file of that name is not."""
+    (tmp_path / "out").mkdir()
+    foreign = picture(tmp_path / "out" / "contact_sheet.png").read_bytes()
+    done = run(photos, tmp_path / "out")
+    assert ((tmp_path / "out" / "contact_sheet.png").read_bytes(), done.sheet) == (foreign, None)
+    assert "is in the way" in done.passed_over[0].text
+
+
+def test_coco_labels_count(photos: Path, tmp_path: Path) -> None:
+    """A COCO file beside the pictures, masks and polygons included; pictures that it doesn't list weren't looked at."""
+    triangle = [0, 0, 200, 0, 0, 160]
+    coco = {
+        "images": [{"id": 1, "file_name": "field0.png", "width": 200, "height": 160}],
+        "categories": [{"id": 1, "name": "cell"}],
+        "annotations": [
+            {"id": 5, "image_id": 1, "category_id": 1, "bbox": [0, 0, 200, 160], "segmentation": [triangle]}
+        ],
+    }
+    (tmp_path / "coco.json").write_text(json.dumps(coco))
+    done = run(photos, tmp_path / "out", labels=tmp_path / "coco.json")
+    assert [found.path.name for found in done.passed_over] == ["field1.png", "field2.png"]
+    area = shapely.Polygon([(0, 0), (200, 0), (0, 160)])
+    boxes = placed(tmp_path / "out", "field0")
+    assert len(boxes) == 3
+    assert all(area.intersection(shapely.box(*(b.left, b.top, b.right, b.bottom))).area < 0.1 for b in boxes)
+
+
+# ---------------------------------------------------------------- the command
+
+
+def negatives(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """The command, as people run it, with no setting at all."""
+    bare = {name: value for name, value in os.environ.items() if not name.startswith("NEGATIVES_")}
+    command = [sys.executable, "-m", "service.cli", "sample", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=bare)
+
+
+def test_the_command_needs_no_settings(photos: Path, tmp_path: Path) -> None:
+    """Pictures in, negatives out, and it says where."""
+    done = negatives(photos, "--into", tmp_path / "out", "--patches", 2, "--min-size", 30, "--max-size", 40)
+    assert (done.returncode, done.stdout.splitlines()) == (
+        0,
+        [
+            "3 images: 6 negatives written, 0 were there already",
+            f"  negatives     {tmp_path / 'out' / 'negative_samples'}",
+            f"  contact sheet {tmp_path / 'out' / 'contact_sheet.png'}",
+        ],
+    )
+    assert len(list((tmp_path / "out" / "negative_samples").glob("*.jpg"))) == 6
+
+
+def test_the_command_sums_up_what_is_short(photos: Path, tmp_path: Path) -> None:
+    """Causes counted, pictures named; exit code 3, as a person should look."""
+    (photos / "field2.txt").unlink()
+    done = negatives(photos, "--into", tmp_path / "out", "--min-size", 140, "--max-size", 150)
+    assert done.returncode == 3
+    assert "10 patches are short, in 2 images: 2 blocked" in done.stdout
+    assert f"  {photos / 'field2.png'}: has no labels" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["--roi", "1,2,3"], "--roi is '1,2,3', but must be four whole numbers"),
+        (["--roi", "1,2,0,3"], "--roi is '1,2,0,3', but width and height must be above 0"),
+        (["--patches", "21"], "patches is 21, but must be 1 to 20"),
+        (["--min-size", "500"], "max_size is 400 px, but must be at least min_size (500)"),
+        (["--min-size", "many"], "many"),
+        (["--unknown"], "unknown"),
+    ],
+)
+def test_wrong_options_end_with_two(photos: Path, tmp_path: Path, more: list[str], said: str) -> None:
+    """And nothing is written."""
+    done = negatives(photos, "--into", tmp_path / "out", *more)
+    assert (done.returncode, said in done.stderr, (tmp_path / "out").exists()) == (2, True, False)
+
+
+def test_a_repository_takes_only_reviewed_negatives(photos: Path, tmp_path: Path) -> None:
+    """A data.yaml is refused: what nobody reviewed doesn't go into training by itself."""
+    (tmp_path / "data.yaml").write_text("train: images")
+    done = negatives(photos, "--into", tmp_path / "data.yaml")
+    assert (done.returncode, "only reviewed negatives" in done.stderr) == (2, True)
+
+
+def test_without_anything_the_command_says_what_it_needs() -> None:
+    """Neither a scene nor images."""
+    done = negatives()
+    assert (done.returncode, "give --scene, or images and --into" in done.stderr) == (2, True)
