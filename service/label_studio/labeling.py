@@ -15,6 +15,8 @@ ROI = "roi"
 ROI_LABEL = "Background ROI"
 ROI_SHAPES = {"rectangle": ROI, "polygon": "roi_polygon", "ellipse": "roi_ellipse", "brush": "roi_brush"}
 """What an ROI may be drawn as, and with which control. A project has the rectangle, and such others as it wants."""
+ROI_LABELS = {shape: ROI_LABEL if name == ROI else f"{ROI_LABEL}: {shape}" for shape, name in ROI_SHAPES.items()}
+"""What the button for each shape says."""
 PATCH = "patch"
 PATCH_LABEL = "Negative patch"
 
@@ -89,7 +91,7 @@ def controls(image: str, missing: tuple[str, ...], rules: Rules) -> str:
             tag = f"{shape.capitalize()}Labels"
             lines += [
                 f'  <{tag} name="{name}" {to} strokeWidth="3" opacity="0.1">',
-                f'    <Label value="{ROI_LABEL}" background="#00a651"/>',
+                f'    <Label value="{ROI_LABELS[shape]}" background="#00a651"/>',
                 f"  </{tag}>",
             ]
     if PATCH in missing:
@@ -100,7 +102,7 @@ def controls(image: str, missing: tuple[str, ...], rules: Rules) -> str:
         ]
     fields = [name for name in RULE_FIELDS if name in missing]
     if fields:
-        lines.append(f'  <View visibleWhen="region-selected" whenLabelValue="{ROI_LABEL}">')
+        lines.append(f'  <View visibleWhen="region-selected" whenLabelValue="{",".join(ROI_LABELS.values())}">')
         for name in fields:
             title, limits = FIELDS[name]
             lines += [
@@ -132,12 +134,9 @@ def _draws_roi_on(root: ElementTree.Element, image: str) -> bool:
 
 def _rois(root: ElementTree.Element) -> frozenset[str]:
     """The controls by which an ROI can be drawn."""
-    names = {name: f"{shape.capitalize()}Labels" for shape, name in ROI_SHAPES.items()}
-    return frozenset(
-        tag.get("name", "")
-        for tag in root.iter()
-        if names.get(tag.get("name", "")) == tag.tag and ROI_LABEL in [child.get("value") for child in tag]
-    )
+    ours = {(name, f"{shape.capitalize()}Labels", ROI_LABELS[shape]): name for shape, name in ROI_SHAPES.items()}
+    keys = ((tag.get("name"), tag.tag, child.get("value")) for tag in root.iter() for child in tag)
+    return frozenset(ours[key] for key in keys if key in ours)
 
 
 def _missing(root: ElementTree.Element) -> tuple[str, ...]:

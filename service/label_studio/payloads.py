@@ -34,7 +34,7 @@ from service.domain.model import (
 )
 from service.errors import NegativesError, PayloadError
 from service.label_studio.brush import bitmask_alpha, brush_alpha, encode_brush
-from service.label_studio.labeling import PATCH, PATCH_LABEL, ROI_LABEL, ROI_SHAPES, Labeling
+from service.label_studio.labeling import PATCH, PATCH_LABEL, ROI_LABELS, ROI_SHAPES, Labeling
 from service.raster import painted
 
 Json = Mapping[str, Any]
@@ -426,7 +426,7 @@ def _roi_result(outcome: RoiOutcome, proposal: Proposal, labeling: Labeling) -> 
     return {
         **_region(roi_echo_id(proposal.task_id, outcome.roi), kind, proposal, labeling),
         "from_name": ROI_SHAPES[kind],
-        "value": {**value, f"{kind}labels": [ROI_LABEL]},
+        "value": {**value, f"{kind}labels": [ROI_LABELS[kind]]},
         "meta": {
             "text": [text],
             "negatives": {

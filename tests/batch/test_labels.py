@@ -427,9 +427,7 @@ def test_listed_without_annotations_is_not_the_same_as_not_listed(tmp_path: Path
         (["xa.jpg"], "a.jpg", None),
     ],
 )
-def test_coco_images_are_found_by_path(
-    tmp_path: Path, listed: list[str], image: str, expected: int | None
-) -> None:
+def test_coco_images_are_found_by_path(tmp_path: Path, listed: list[str], image: str, expected: int | None) -> None:
     """The longest path that fits counts; the same name in another folder is another image."""
     entries = [image_entry(number, file_name) for number, file_name in enumerate(listed)]
     marked = [annotation(image_id=number, bbox=[number, 0, 10, 10]) for number in range(len(listed))]

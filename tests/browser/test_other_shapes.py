@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 from service.demo.annotator import Annotator
 from service.demo.label_studio import LabelStudioProcess
 from service.demo.pictures import draw_field
-from service.label_studio.labeling import ROI_LABEL, ROI_SHAPES
+from service.label_studio.labeling import ROI_LABELS, ROI_SHAPES
 from tests.browser.test_drawing_and_reviewing import open_task, page, picture_of, regions
 from tests.service_process import ServiceProcess, wait_for
 
@@ -82,11 +82,11 @@ def test_an_roi_of_another_shape_comes_back_with_patches_and_a_deleted_one_is_re
     open_task(page, there)
     page.get_by_label("Create an annotation").click()
     expect(page.get_by_role("button", name="Submit")).to_be_visible()
-    page.get_by_text(ROI_LABEL, exact=True).nth(1).click()  # the first one draws rectangles
+    page.get_by_text(ROI_LABELS[shape], exact=True).click()
     draw(page)
-    expect(regions(page, ROI_LABEL)).to_have_count(1)
+    expect(regions(page, ROI_LABELS[shape])).to_have_count(1)
     page.keyboard.press("Escape")
-    regions(page, ROI_LABEL).click()
+    regions(page, ROI_LABELS[shape]).click()
     expect(page.get_by_text("Patches in this ROI (1–20)")).to_be_visible()
     page.get_by_role("button", name="Submit").click()
     prediction = wait_for(lambda: annotator.prediction(task), "patches")

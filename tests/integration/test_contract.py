@@ -19,7 +19,7 @@ from service.domain.geometry import Box, Polygon
 from service.domain.model import Proposal, Roi, RoiOutcome, Rules, Task
 from service.errors import NotFound, PredictionsDropped
 from service.label_studio.client import LabelStudioClient
-from service.label_studio.labeling import ROI, ROI_LABEL, ROI_SHAPES, Labeling
+from service.label_studio.labeling import ROI, ROI_LABEL, ROI_LABELS, ROI_SHAPES, Labeling
 from service.label_studio.payloads import fingerprint, write_prediction
 from service.proposing import work_out_proposal
 from service.raster import holds
@@ -236,9 +236,9 @@ def drawn(size: tuple[int, int]) -> dict[str, Json]:
     }
     regions = {}
     for shape, value in values.items():
-        one = region(ROI_SHAPES[shape], ROI_LABEL, Box(0, 0, 1, 1), size)
+        one = region(ROI_SHAPES[shape], ROI_LABELS[shape], Box(0, 0, 1, 1), size)
         kind = f"{shape}labels"
-        regions[shape] = {**one, "type": kind, "value": {**value, kind: [ROI_LABEL]}}
+        regions[shape] = {**one, "type": kind, "value": {**value, kind: [ROI_LABELS[shape]]}}
     return regions
 
 

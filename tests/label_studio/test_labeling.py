@@ -75,7 +75,8 @@ def test_number_fields_show_for_a_selected_roi_only() -> None:
     root = ElementTree.fromstring(connect(THEIRS, RULES, SHAPES).encode())
     (view,) = [tag for tag in root.iter("View") if tag.get("visibleWhen")]
     shows = {name: value for name, value in view.items() if name.startswith("when")}
-    assert (view.get("visibleWhen"), shows) == ("region-selected", {"whenLabelValue": "Background ROI"})
+    every = "Background ROI,Background ROI: polygon,Background ROI: ellipse,Background ROI: brush"
+    assert (view.get("visibleWhen"), shows) == ("region-selected", {"whenLabelValue": every})
     assert [(field.get("name"), field.get("perRegion")) for field in view.iter("Number")] == [
         (name, "true") for name in ALL[2:]
     ]
@@ -169,15 +170,15 @@ def test_an_roi_may_be_drawn_as_what_is_asked_for(shapes: tuple[str, ...]) -> No
     assert read_labeling(connected).missing == ()
 
 
-def test_every_control_for_an_roi_has_the_same_label() -> None:
-    """Each of the tag that draws it; the number fields show by the label."""
+def test_every_control_for_an_roi_says_what_it_draws() -> None:
+    """Each of the tag that draws it, under a label that tells them apart; the number fields show by these."""
     root = ElementTree.fromstring(connect(THEIRS, RULES, SHAPES).encode())
     labels = {tag.get("name"): (tag.tag, [child.get("value") for child in tag]) for tag in root}
     assert {name: labels[name] for name in ROI_SHAPES.values()} == {
         "roi": ("RectangleLabels", ["Background ROI"]),
-        "roi_polygon": ("PolygonLabels", ["Background ROI"]),
-        "roi_ellipse": ("EllipseLabels", ["Background ROI"]),
-        "roi_brush": ("BrushLabels", ["Background ROI"]),
+        "roi_polygon": ("PolygonLabels", ["Background ROI: polygon"]),
+        "roi_ellipse": ("EllipseLabels", ["Background ROI: ellipse"]),
+        "roi_brush": ("BrushLabels", ["Background ROI: brush"]),
     }
 
 

@@ -33,7 +33,7 @@ from service.domain.model import (
 )
 from service.domain.rules import resolve_rules
 from service.errors import PayloadError
-from service.label_studio.labeling import ROI_SHAPES, Labeling, connect, read_labeling
+from service.label_studio.labeling import ROI_LABELS, ROI_SHAPES, Labeling, connect, read_labeling
 from service.label_studio.payloads import fingerprint, read_task, write_prediction
 from service.proposing import work_out_proposal
 from service.raster import covered, painted
@@ -465,7 +465,7 @@ class Drawn:
     def region(self, region_id: str = "drawn", **more: Any) -> Json:
         """The region as Label Studio sends it."""
         kind = f"{self.shape}labels"
-        value = {**self.value, kind: ["Background ROI"]}
+        value = {**self.value, kind: [ROI_LABELS[self.shape]]}
         return region(value, kind, id=region_id, from_name=ROI_SHAPES[self.shape], **more)
 
     def number(self, name: str, value: float) -> Json:
@@ -676,7 +676,11 @@ def test_the_echo_is_drawn_with_the_control_of_its_shape(drawn: Drawn) -> None:
         "result"
     ]
     kind = f"{drawn.shape}labels"
-    assert (echo["from_name"], echo["type"], echo["value"][kind]) == (ROI_SHAPES[drawn.shape], kind, ["Background ROI"])
+    assert (echo["from_name"], echo["type"], echo["value"][kind]) == (
+        ROI_SHAPES[drawn.shape],
+        kind,
+        [ROI_LABELS[drawn.shape]],
+    )
     assert echo["value"].keys() - {kind} == drawn.value.keys()
 
 

@@ -272,6 +272,12 @@ def test_what_can_not_be_at_all_is_said_to_be_impossible() -> None:
     )
 
 
+def test_as_many_as_may_be_possible_are_not_said_to_be_impossible() -> None:
+    """The limit is proved, not that it can be reached: asked for just as many, the patches there are the reason."""
+    shortfall = told(BLANK, roi(10, 10, 150, 150), Rules(patches=4, square=True))
+    assert (shortfall.cause, shortfall.placed, shortfall.at_most) == (Cause.JAMMED, 3, None)
+
+
 def test_the_limit_is_larger_where_sizes_are_free() -> None:
     """A long patch may cross another where a square may not: what holds for squares isn't claimed for them."""
     shortfall = told(BLANK, roi(10, 10, 150, 150), Rules(patches=20))
@@ -344,14 +350,14 @@ def fullest(boxes: list[Box], rules: Rules, enough: int) -> int:
 def test_no_layout_has_more_patches_than_are_said_to_be_possible(share: float, square: bool) -> None:
     """In small ROIs, with objects and on a grid, too: all layouts of all patches are looked at."""
     rng, met = Random(f"{share} {square}"), 0
-    for side, least, most, _ in product((3, 4, 5, 6), (1, 2, 3), (2, 3, 4, 5), range(3)):
-        if least <= most <= side <= least + 3:
-            corner = range(1, side + 1)
-            objects = [Box.sized(rng.choice(corner), rng.choice(corner), 1, 1) for _ in range(rng.choice([0, 0, 1]))]
-            scene, area = Scene(side + 2, side + 1, tuple(objects)), roi(1, 1, side, side)
+    for wide, high, least, most in product((3, 4, 5, 6), (3, 5, 6, 7), (1, 2, 3), (2, 3, 5, 7)):
+        if least <= most <= max(wide, high) and least <= min(wide, high) and max(wide, high) <= least + 4:
+            left, top = range(1, wide + 1), range(1, high + 1)
+            objects = [Box.sized(rng.choice(left), rng.choice(top), 1, 1) for _ in range(rng.choice([0, 0, 1]))]
+            scene, area = Scene(wide + 2, high + 1, tuple(objects)), roi(1, 1, wide, high)
             rules = Rules(min_size=least, max_size=most, max_overlap=share, square=square, align=rng.choice([1, 1, 2]))
             sizes = range(least, most + 1)
-            boxes = [Box.sized(*sides) for sides in product(corner, corner, sizes, sizes)]
+            boxes = [Box.sized(*sides) for sides in product(left, top, sizes, sizes)]
             boxes = [box for box in boxes if rules.permits(box) and area.box.holds(box)]
             boxes = [box for box in boxes if not any(map(box.touches, objects))]
             limit = most_patches(Space(scene, area, rules), rules)
