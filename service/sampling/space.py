@@ -79,7 +79,9 @@ class Space:
         solid = np.concatenate([beyond(roi.outline), _objects(scene, roi.box, rules.margin)])
         solid = solid[meets(solid, self.room)] if self.room else NO_BOXES
         self._solid = solid[np.argsort(solid[:, 0], kind="stable")]
-        self._widest = int((solid[:, 2] - solid[:, 0]).max(initial=0))
+        sizes = solid[:, 2:] - solid[:, :2]
+        self._widest = int(sizes[:, 0].max(initial=0))
+        self._sums = len(solid), *map(int, sizes.sum(axis=0)), int(sizes.prod(axis=1).sum())
 
     def corners(self, width: int, height: int) -> Box | None:
         """Where the corner of a patch of this size can be, the patch lying in ROI's bounding box and image."""
@@ -100,8 +102,8 @@ class Space:
         """
         corners = self.corners(width, height)
         assert corners is not None
-        grown = self._solid[:, 2:] - self._solid[:, :2] + (width - 1, height - 1)
-        return float(grown.prod(axis=1).sum()) / corners.area
+        count, widths, heights, areas = self._sums
+        return (areas + (height - 1) * widths + (width - 1) * (heights + (height - 1) * count)) / corners.area
 
     def is_clear(self, box: Box) -> bool:
         """Whether the box touches no object and, if it lies in ROI's bounding box, lies in the ROI."""
@@ -132,17 +134,17 @@ class Space:
         """Boxes that together hold exactly the corners that objects or the ROI's edge forbid: of two ways to say it,
         the one that is less work for the sweep.
         """
-        direct = moved(self._solid, 1 - width, 1 - height)
-        if self._base is None or min(width, height) < self._base[0]:
-            return direct
-        side, free = self._base
-        wide = moved(free[free[:, 2] - free[:, 0] > width - side], right=side - width)
-        work = int((direct[:, 3] - direct[:, 1]).sum())
-        if len(wide) * (height - side) > work:
-            return direct
-        all_rows = Box(corners.left, corners.top, corners.right, corners.bottom + height - side)
-        derived = moved(left_over(all_rows, wide), top=side - height)
-        return direct if int((derived[:, 3] - derived[:, 1]).sum()) > work else derived
+        if self._base and min(width, height) >= self._base[0]:
+            side, free = self._base
+            count, _, heights, _ = self._sums
+            work = heights + count * (height - 1)
+            wide = moved(free[free[:, 2] - free[:, 0] > width - side], right=side - width)
+            if len(wide) * (height - side) <= work:
+                all_rows = Box(corners.left, corners.top, corners.right, corners.bottom + height - side)
+                derived = moved(left_over(all_rows, wide), top=side - height)
+                if int((derived[:, 3] - derived[:, 1]).sum()) <= work:
+                    return derived
+        return moved(self._solid, 1 - width, 1 - height)
 
     def largest_square(self) -> Box | None:
         """The largest square in the ROI that is clear of objects, the topmost of its size; None when no pixel is.

@@ -155,6 +155,7 @@ def test_what_is_no_rectangle_is_not_taken_for_one(points: tuple[tuple[float, fl
         (Polygon.rectangle(3.5, 4.5, 20, 10, rotation=0.01), False),
         (Polygon.rectangle(3.5, 4.5, 20, 10, rotation=90), False),
         (Polygon(((9, 0), (9, 5), (0, 5), (0, 0))), False),
+        (Polygon(((9, 5), (0, 5), (0, 0), (9, 0))), False),
         (Polygon(((0, 0), (9, 0), (9, 5))), False),
         (Polygon(((0, 0), (9, 0), (10, 5), (1, 5))), False),
     ],

@@ -389,6 +389,12 @@ def test_the_limit_is_of_use(share: float, square: bool) -> None:
     assert limit < 6
 
 
+@pytest.mark.parametrize("area", [roi(0, 0, 99, 300), roi(2000, 0, 300, 300)])
+def test_where_none_fits_none_is_possible(area: Roi) -> None:
+    """In an ROI too small or outside of the image."""
+    assert most_patches(Space(BLANK, area, Rules()), Rules()) == 0
+
+
 def test_too_little_is_not_claimed_where_patches_may_share_a_corner() -> None:
     """A long one and a high one overlap little: twelve lie in 3 × 3 px, where only nine corners are."""
     rules = Rules(patches=12, min_size=1, max_size=2, max_overlap=0.6)

@@ -344,6 +344,12 @@ def test_large_patches_are_drawn_where_there_is_room() -> None:
     assert (min(sides) < 130, max(sides) > 370) == (True, True)
 
 
+def test_long_patches_are_drawn_in_a_long_roi() -> None:
+    """Each side of a patch goes as far as the ROI's own."""
+    boxes = [box for seed in range(30) for box in sample(BLANK, roi(0, 0, 700, 130), Rules(), seed).boxes]
+    assert (max(box.width for box in boxes) > 350, max(box.height for box in boxes) > 120) == (True, True)
+
+
 # ---------------------------------------------------------------- topping up
 
 
