@@ -156,7 +156,7 @@ class Polygon:
     @property
     def rounded(self) -> tuple[Point, ...]:
         """The corners to a hundredth of a pixel: what ids and seeds are made of."""
-        return tuple((round(x, 2), round(y, 2)) for x, y in self.points)
+        return tuple((round(x, 2) + 0.0, round(y, 2) + 0.0) for x, y in self.points)  # never -0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +185,7 @@ class Ellipse:
     @property
     def rounded(self) -> tuple[float, ...]:
         """Its numbers to a hundredth: what ids and seeds are made of."""
-        return tuple(round(value, 2) for value in (self.x, self.y, self.radius_x, self.radius_y, self.rotation))
+        return tuple(round(value, 2) + 0.0 for value in (self.x, self.y, self.radius_x, self.radius_y, self.rotation))
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ def explain(scene: Scene, roi: Roi, rules: Rules, space: Space, *, there: int, o
     at_most = None if most is None or most >= rules.patches else most
     largest = space.largest_square()
     if not possible:
-        cause, reason = Cause.ROI_TOO_SMALL, _too_small(rules, bare.room, largest)
+        cause, reason = Cause.ROI_TOO_SMALL, _too_small(rules, roi.box, bare.room, largest)
     elif not free:
         cause, reason = Cause.BLOCKED, _blocked(rules, largest)
     elif at_most is not None:
@@ -37,11 +37,12 @@ def explain(scene: Scene, roi: Roi, rules: Rules, space: Space, *, there: int, o
     return Shortfall(rules.patches, there, cause, reason, largest, at_most)
 
 
-def _too_small(rules: Rules, room: Box | None, largest: Box | None) -> str:
+def _too_small(rules: Rules, drawn: Box, room: Box | None, largest: Box | None) -> str:
     if room is None:
         return "the ROI lies outside of the image; draw it on the image"
     if min(room.width, room.height) < rules.min_size:
-        found = f"the ROI is {room.width} × {room.height} px, smaller than one patch of {_size(rules)}"
+        what = "the ROI" if room == drawn else "the ROI's part in the image"
+        found = f"{what} is {room.width} × {room.height} px, smaller than one patch of {_size(rules)}"
         return f"{found}; draw it larger{_or_smaller(largest)}"
     found = f"no upright patch of {_size(rules)}{_grid(rules)} lies wholly in this ROI and in the image"
     return f"{found}{_where(largest)}; draw it larger or less tilted{_or_smaller(largest)}"
@@ -140,17 +141,11 @@ def _cells(rules: Rules, room: Box) -> Iterator[tuple[int, int]]:
 def _always_crowd(rules: Rules, room: Box, dx: int, dy: int) -> bool:
     """Whether any two patches overlap too much if their corners are no further apart than this.
 
-    With a the lesser width and b the lesser height of the two, they share at least (a − dx) (b − dy), and the smaller
-    has an area of a b if it is the lesser in both, else of at most min(a H, b W), with the room's W × H as far as sizes
-    go. What they share beyond the limit is convex in a and in b, so it is least where both are smallest, or along
-    a H = b W.
+    With m the smallest side, a the lesser width and b the lesser height of the two, they share at least
+    (a − dx) (b − dy). The smaller one's area is at most b W and at most a H, with the room's W × H as far as sizes go;
+    say b W. Then, as b ≥ m, they share at least (m − dx) (m − dy) b / m, and this is too much for all a and b if it is
+    for m. Of squares the smaller one is a × a, which is worst for a = m, too.
     """
-    least, share = rules.min_size, rules.max_overlap
-    if rules.square:
-        return (least - dx) * (least - dy) >= share * least**2 + SLACK
-    most_wide, most_high = min(rules.max_size, room.width), min(rules.max_size, room.height)
-    if (least - dx) * (least - dy) < share * least * min(most_wide, most_high) + SLACK:
-        return False
-    ratio = most_wide / most_high
-    b = min(max((dx + ratio * dy + share * most_wide) / (2 * ratio), least, least / ratio), most_high)
-    return (ratio * b - dx) * (b - dy) >= share * b * most_wide + SLACK
+    least = rules.min_size
+    longest = least if rules.square else min(rules.max_size, room.width, room.height)
+    return (least - dx) * (least - dy) >= rules.max_overlap * least * longest + SLACK

@@ -25,7 +25,7 @@ AT_RANDOM = 3
 """Fillings with patches of the smallest size, before they are packed."""
 PACKED = 20
 """Fillings with patches of the smallest size, each as far in some direction as there is a place. In a square ROI of
-1.5, 1.6, 1.75 or 2 times their width so many find the fullest filling: 3, 5, 6 or 9 patches.
+1.5, 1.6 or 1.75 times their width so many find the fullest filling, 3, 5 or 6 patches; in one of 2 times, 8 or 9.
 """
 DIRECTIONS = 16
 """A direction is one of the points on a grid that reaches so far."""
