@@ -390,6 +390,8 @@ def _tell_sampled(done: "Sampled") -> None:
     click.echo(f"  negatives     {done.layout.images}")
     if done.sheet:
         click.echo(f"  contact sheet {done.sheet}")
+    if done.unlabelled:
+        click.echo(f"  {done.unlabelled} images have no label file")
     if done.earlier:
         click.echo(f"  {done.earlier} negatives of earlier runs with other options lie there, too")
     if done.short:
@@ -403,7 +405,7 @@ def _tell_sampled(done: "Sampled") -> None:
         click.echo(f"  failed: {found.path}: {found.text}", err=True)
     if done.failures:
         sys.exit(1)
-    if done.short or done.passed_over:
+    if done.short or done.passed_over or done.unlabelled:
         sys.exit(NEEDS_A_PERSON)
 
 

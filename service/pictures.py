@@ -35,6 +35,10 @@ def upright(data: bytes, what: str, max_pixels: int) -> Image.Image:
         image.load()
     except UNREADABLE as error:
         raise ImageError(f"{what} can't be read: {type(error).__name__}") from error
+    if image.mode == "F":
+        raise ImageError(
+            f"{what} holds floating-point values, which have no brightness of their own: save it with 8 or 16 bits"
+        )
     return _eight_bit(ImageOps.exif_transpose(image))
 
 

@@ -102,8 +102,13 @@ def _order(task: Task, roi: Roi, labeling_defaults: Mapping[str, float], setting
         and holds(roi.outline, patch.box)
         and not touched(task.scene, patch.box, rules.margin)
     }
-    # What was drawn for this very ROI goes before what an ROI that has changed or is gone left behind.
-    chosen = sorted(valid, key=lambda region_id: not valid[region_id][1])[: rules.patches]
+    # What was drawn for this very ROI goes before what an ROI that has changed or is gone left behind; what crowds
+    # another, since the limit was lowered, goes.
+    chosen: dict[str, Box] = {}
+    for region_id in sorted(valid, key=lambda region_id: not valid[region_id][1]):
+        box = valid[region_id][0].box
+        if len(chosen) < rules.patches and not any(rules.crowds(box, other) for other in chosen.values()):
+            chosen[region_id] = box
     return _Order(roi, rules, sources, tuple(patch for region_id, (patch, _) in valid.items() if region_id in chosen))
 
 

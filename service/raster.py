@@ -24,8 +24,13 @@ Runs = NDArray[np.int64]
 last.
 """
 Index = NDArray[np.int64]
+Rows = tuple[float, float]
+"""From the first row to the one after the last."""
+ALL_ROWS: Rows = (-np.inf, np.inf)
 
 SIDES = attrgetter("left", "top", "right", "bottom")
+AT_ONCE = 4096
+"""Shapes worked on together: enough that numpy pays, few enough that memory doesn't."""
 NO_BOXES: Boxes = np.empty((0, 4), dtype=np.int64)
 
 
@@ -40,8 +45,11 @@ def moved(boxes: Boxes, left: int = 0, top: int = 0, right: int = 0, bottom: int
     return boxes + sides
 
 
-def covered(shapes: Iterable[Shape]) -> Boxes:
-    """The pixels that share area with any of the shapes; boxes of different shapes may overlap."""
+def covered(shapes: Iterable[Shape], within: Box | None = None) -> Boxes:
+    """The pixels that share area with any of the shapes; boxes of different shapes may overlap. Rows that lie outside
+    of `within` may be left out.
+    """
+    rows = ALL_ROWS if within is None else (within.top, within.bottom)
     plain: list[Box] = []
     polygons: list[Polygon] = []
     ellipses: list[Ellipse] = []
@@ -56,10 +64,11 @@ def covered(shapes: Iterable[Shape]) -> Boxes:
             case Ellipse():
                 ellipses.append(shape)
     found = [boxes_of(plain)]
-    if polygons:
-        found.append(_boxes(np.hstack([_edge_runs(polygons), _inside_runs(polygons)])))
-    if ellipses:
-        found.append(_boxes(_ellipse_runs(ellipses, inner=False)))
+    for start in range(0, len(polygons), AT_ONCE):
+        some = polygons[start : start + AT_ONCE]
+        found.append(_boxes(np.hstack([_edge_runs(some, rows), _inside_runs(some, rows)])))
+    for start in range(0, len(ellipses), AT_ONCE):
+        found.append(_boxes(_ellipse_runs(ellipses[start : start + AT_ONCE], rows, inner=False)))
     return np.concatenate(found)
 
 
@@ -84,7 +93,7 @@ def beyond(outline: Outline) -> Boxes:
 
 def touches(shape: Shape, box: Box) -> bool:
     """Whether the box holds a pixel that the shape covers."""
-    return shape.bounds.touches(box) and bool(meets(covered([shape]), box).any())
+    return shape.bounds.touches(box) and bool(meets(covered([shape], box), box).any())
 
 
 def holds(outline: Outline, box: Box) -> bool:
@@ -186,18 +195,19 @@ def _edges(polygons: Sequence[Polygon]) -> NDArray[np.float64]:
     return np.vstack([np.repeat(np.arange(len(counts)), counts), corners.T, corners[after].T])
 
 
-def _rows(first: NDArray[np.float64], after: NDArray[np.float64]) -> tuple[Index, Index]:
+def _rows(first: NDArray[np.float64], after: NDArray[np.float64], rows: Rows) -> tuple[Index, Index]:
     """Each item once for each of its rows: (its index, the row)."""
+    first, after = np.maximum(first, rows[0]), np.minimum(after, rows[1])
     count = np.maximum(after - first, 0).astype(np.int64)
     item = np.repeat(np.arange(len(count)), count)
     return item, (first.astype(np.int64) - np.cumsum(count) + count)[item] + np.arange(len(item))
 
 
-def _edge_runs(polygons: Sequence[Polygon]) -> Runs:
+def _edge_runs(polygons: Sequence[Polygon], rows: Rows = ALL_ROWS) -> Runs:
     """The pixels that an edge runs through: in each row, from where it comes in to where it goes out."""
     number, x1, y1, x2, y2 = _edges(polygons)
     low, high = np.minimum(y1, y2), np.maximum(y1, y2)
-    item, row = _rows(np.floor(low + TOLERANCE), np.ceil(high - TOLERANCE))
+    item, row = _rows(np.floor(low + TOLERANCE), np.ceil(high - TOLERANCE), rows)
     is_level = high - low < TOLERANCE
     slope = np.where(is_level, 0.0, (x2 - x1) / np.where(is_level, 1.0, y2 - y1))
     enters = x1[item] + (np.maximum(low[item], row) - y1[item]) * slope[item]
@@ -207,10 +217,10 @@ def _edge_runs(polygons: Sequence[Polygon]) -> Runs:
     return _runs(number[item], row, np.floor(start + TOLERANCE), np.ceil(end - TOLERANCE))
 
 
-def _inside_runs(polygons: Sequence[Polygon]) -> Runs:
+def _inside_runs(polygons: Sequence[Polygon], rows: Rows = ALL_ROWS) -> Runs:
     """The pixels whose centres lie inside: between crossings of the row's middle round which the polygon winds."""
     number, x1, y1, x2, y2 = _edges(polygons)
-    item, row = _rows(np.ceil(np.minimum(y1, y2) - 0.5), np.ceil(np.maximum(y1, y2) - 0.5))
+    item, row = _rows(np.ceil(np.minimum(y1, y2) - 0.5), np.ceil(np.maximum(y1, y2) - 0.5), rows)
     rise = (y2 - y1)[item]
     x = x1[item] + (row + 0.5 - y1[item]) * (x2 - x1)[item] / rise
     order = np.lexsort((x, row, number[item]))
@@ -220,7 +230,7 @@ def _inside_runs(polygons: Sequence[Polygon]) -> Runs:
     return _runs(number[item][order][inside], row[order][inside], start, end)
 
 
-def _ellipse_runs(ellipses: Sequence[Ellipse], *, inner: bool) -> Runs:
+def _ellipse_runs(ellipses: Sequence[Ellipse], rows: Rows = ALL_ROWS, *, inner: bool) -> Runs:
     """The pixels wholly inside (`inner`), or those that share area.
 
     In a row an ellipse reaches furthest at its leftmost or rightmost point if that is in it, else at one of the row's
@@ -232,7 +242,7 @@ def _ellipse_runs(ellipses: Sequence[Ellipse], *, inner: bool) -> Runs:
         xx, xy, yy = (c / a) ** 2 + (s / b) ** 2, 2 * c * s * (a**-2 - b**-2), (s / a) ** 2 + (c / b) ** 2
         terms.append((ellipse.x, ellipse.y, xx, xy, yy, hypot(a * c, b * s), hypot(a * s, b * c)))
     _, y, *_, half_height = np.array(terms).T
-    item, row = _rows(np.floor(y - half_height + TOLERANCE), np.ceil(y + half_height - TOLERANCE))
+    item, row = _rows(np.floor(y - half_height + TOLERANCE), np.ceil(y + half_height - TOLERANCE), rows)
     x, y, xx, xy, yy, half_width, half_height = np.array(terms)[item].T
 
     def reach(dy: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -271,9 +271,9 @@ def status(project_id: int, *, studio: TaskReader, min_approvals: int, margin: i
     notes: list[Note] = []
     for task in studio.tasks(project_id, labeling):
         tasks, rois = tasks + 1, rois + len(task.rois)
-        told = {one.text: one for standing in task.standing for one in standing.explanations}
-        notes += [Note(task.id, text, one.shortfall) for text, one in sorted(told.items())]
-        if task.refusal is not None and task.refusal not in " ".join(told):
+        told = [one for standing in task.standing[:1] for one in standing.explanations]
+        notes += [Note(task.id, one.text, one.shortfall) for one in told]
+        if task.refusal is not None and not any(task.refusal in one.text for one in told):
             notes.append(Note(task.id, task.refusal))
         decisions = decide(task, min_approvals, margin)
         unlabelled += bool(decisions and not task.exclusions)

@@ -11,7 +11,7 @@ from service.domain.model import Explanation, Patch, Proposal, Review, Roi, Rule
 from service.label_studio.labeling import Labeling
 from service.label_studio.payloads import read_task
 from service.proposing import seed_of, work_out_proposal
-from tests.factories import NOON, cells, moved, outlines, review, roi, roi_of, task
+from tests.factories import NOON, cells, moved, outlines, patch, review, roi, roi_of, task
 
 
 def propose(work: Task, **defaults: float) -> Proposal:
@@ -613,3 +613,20 @@ def test_a_picture_without_a_labelled_object_is_marked() -> None:
     """Its patches are proved free of nothing, and the person who drew the ROI has to hear it."""
     assert propose(task(roi())).is_unlabelled
     assert not propose(task(roi(), exclusions=[Box(0, 0, 9, 9)])).is_unlabelled
+
+
+def test_patches_that_crowd_since_the_limit_was_lowered_go() -> None:
+    """What stands may overlap no more than what is drawn: of two that crowd each other one stays."""
+    first, second, apart = Box(100, 100, 220, 220), Box(150, 100, 270, 220), Box(400, 400, 520, 520)
+    rules = Rules(patches=3)
+    patches = [patch(box, of=roi(), rules=rules) for box in (first, second, apart)]
+    work = task(roi(), standing=patches)
+    assert {one.box for one in work_out_proposal(work, {}, Rules(patches=3, max_overlap=0.9)).patches} == {
+        first,
+        second,
+        apart,
+    }
+    boxes = [one.box for one in work_out_proposal(work, {}, Rules(patches=3, max_overlap=0.1)).patches]
+    assert {first, apart} <= set(boxes)
+    assert second not in boxes
+    assert len(boxes) == 3

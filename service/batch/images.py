@@ -1,11 +1,10 @@
 """`negatives sample IMAGES`: negatives from images with labels, without Label Studio and without anybody's review."""
 
 import io
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 
@@ -13,19 +12,22 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from service import __version__
-from service.batch.labels import Labels
+from service.batch.labels import LabelledObject, Labels
 from service.batch.sheet import chosen, contact_sheet, thumbnail
 from service.domain.geometry import Box, Polygon
 from service.domain.model import Decision, Patch, Provenance, Roi, Rules, Scene, Shortfall, State, Task, patch_id
-from service.errors import ExportError, ImageError, NegativesError
-from service.export.plan import Origin, Plan, SourcePlan, plan_export
+from service.errors import ExportError, ImageError, NegativesError, UsageError
+from service.export.plan import SMALLEST_SIDE, Existing, Origin, Plan, SourcePlan, plan_export
 from service.export.repository import Layout, locate, read_existing
-from service.export.yolo import replace_file, sole_exporter, write_source
+from service.export.yolo import forget_lost, replace_file, sole_exporter, write_source
 from service.pictures import size_upright, upright
 from service.sampling import sample
 
 SHEET = "contact_sheet.png"
 OURS = "label-studio-negatives"
+AT_ONCE = 2
+"""Images decoded at the same time: large ones take gigabytes."""
+LONG_AGO = datetime.fromtimestamp(0, UTC)
 Progress = Callable[[str, int, int], None]
 """Told what is being done, how many images are done, and of how many."""
 
@@ -42,13 +44,15 @@ class Found:
 @dataclass(frozen=True, slots=True)
 class Sampled:
     """What came of a batch: negatives written, those that were `there` from the same run before, and `earlier` ones
-    with other rules; image by image what is short, was passed over, or failed. `sheet` is None without negatives.
+    with other rules; `unlabelled` images had no label file; image by image what is short, was passed over, or failed.
+    `sheet` is None without negatives.
     """
 
     images: int
     written: int
     there: int
     earlier: int
+    unlabelled: int
     layout: Layout
     sheet: Path | None
     short: tuple[Found, ...] = ()
@@ -56,15 +60,28 @@ class Sampled:
     failures: tuple[Found, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class _Picture:
+    """An image, its size upright, where it comes from, and its objects: None when nobody looked."""
+
+    path: Path
+    size: tuple[int, int]
+    origin: Origin
+    objects: tuple[LabelledObject, ...] | None
+
+
 @dataclass(slots=True)
 class _Batch:
-    """The images of one run, by the number that stands for their content, and what was noted of them."""
+    """The pictures of one run, by the number that stands for their content, and what was noted of them."""
 
-    paths: dict[int, Path] = field(default_factory=dict)
-    origins: dict[int, Origin] = field(default_factory=dict)
+    pictures: dict[int, _Picture] = field(default_factory=dict)
     short: list[Found] = field(default_factory=list)
     passed_over: list[Found] = field(default_factory=list)
     failures: list[Found] = field(default_factory=list)
+
+    def origin(self, task: Task) -> Origin:
+        """Where a task's picture comes from."""
+        return self.pictures[task.id].origin
 
 
 def sample_images(
@@ -87,36 +104,31 @@ def sample_images(
     taken as empty if `takes_unlabelled`: that nobody looked is no proof. One that can't be read doesn't stop the
     others. Run again with the same arguments nothing is added; nothing that exists is overwritten.
 
-    Raises `ExportError` when the folder can't be used.
+    Raises `ExportError` when the folder can't be used, `UsageError` for patches that no trainer keeps.
     """
+    if rules.min_size < SMALLEST_SIDE:
+        raise UsageError(f"min_size is {rules.min_size} px, but trainers drop images below {SMALLEST_SIDE} px")
     layout = locate(into)
     batch = _Batch()
     with sole_exporter(layout):
-        decided = []
         for done, path in enumerate(paths):
-            progress("placing patches", done, len(paths))
+            progress("reading labels", done, len(paths))
             try:
-                task = _look_at(path, batch, max_pixels)
-                objects = labels.of(path, task.size or (0, 0))
-                if objects is None and not takes_unlabelled:
-                    text = "has no labels: nobody may have looked at it (--unlabelled takes such images as empty)"
-                    batch.passed_over.append(Found(path, text))
-                    continue
-                scene = Scene(*(task.size or (0, 0)), tuple(thing.shape for thing in objects or ()))
-                decided.append((task, path.name, _place(path, task, scene, roi, rules, seed, batch)))
-            except _Duplicate as error:
-                batch.passed_over.append(Found(path, str(error)))
+                if not (path.name == SHEET and _is_ours(path)):
+                    _look_at(path, batch, labels, max_pixels)
             except (NegativesError, OSError) as error:
                 batch.failures.append(Found(path, _said(error)))
-        progress("placing patches", len(paths), len(paths))
-        plan = plan_export(decided, read_existing(layout), lambda task: batch.origins[task.id])
+        progress("reading labels", len(paths), len(paths))
+        existing = read_existing(layout)
+        plan = plan_export(_placed(batch, roi, rules, seed, takes_unlabelled, progress), existing, batch.origin)
         written = _write(plan, layout, batch, object_name, max_pixels, now, progress)
         sheet = _write_sheet(plan, layout, into / SHEET, batch)
     return Sampled(
         images=len(paths),
         written=written,
         there=plan.there,
-        earlier=len(plan.notes),
+        earlier=_earlier(plan, existing, batch),
+        unlabelled=sum(picture.objects is None for picture in batch.pictures.values()),
         layout=layout,
         sheet=sheet,
         short=tuple(batch.short),
@@ -125,36 +137,59 @@ def sample_images(
     )
 
 
-class _Duplicate(Exception):
-    """The same content was there before."""
-
-
 def _said(error: Exception) -> str:
     return f"can't be read: {error.strerror}" if isinstance(error, OSError) else str(error)
 
 
-def _look_at(path: Path, batch: _Batch, max_pixels: int) -> Task:
-    """The image as a task of no project: its number is made of its content, so the same file is the same everywhere."""
+def _look_at(path: Path, batch: _Batch, labels: Labels, max_pixels: int) -> None:
+    """Read an image's size and labels. Its number is made of its content, so the same file is the same everywhere;
+    what is labelled in one copy of it is labelled in all.
+    """
     data = path.read_bytes()
     digest = sha256(data).hexdigest()
     number = int(digest[:12], 16)
-    if number in batch.paths:
-        raise _Duplicate(f"is the same picture as {batch.paths[number]}")
     size = size_upright(data, "it", max_pixels)
-    batch.paths[number] = path
-    batch.origins[number] = Origin(path.name, sha256=digest)
-    changed = datetime.fromtimestamp(path.stat().st_mtime).astimezone()
-    return Task(id=number, project_id=0, image=path.name, updated_at=changed, size=size)
+    objects = labels.of(path, size)
+    before = batch.pictures.get(number)
+    if before is None:
+        batch.pictures[number] = _Picture(path, size, Origin(path.name, sha256=digest), objects)
+        return
+    batch.passed_over.append(Found(path, f"is the same picture as {before.path}; the labels of both count"))
+    if objects is not None:
+        batch.pictures[number] = replace(before, objects=(*(before.objects or ()), *objects))
+
+
+def _placed(
+    batch: _Batch, roi: Box | None, rules: Rules, seed: int, takes_unlabelled: bool, progress: Progress
+) -> Iterator[tuple[Task, str, tuple[Decision, ...]]]:
+    """Each picture that somebody labelled, and the patches placed in it, as an export takes them."""
+    for done, (number, picture) in enumerate(batch.pictures.items(), 1):
+        if picture.objects is None and not takes_unlabelled:
+            text = "has no labels: nobody may have looked at it (--unlabelled takes such images as empty)"
+            batch.passed_over.append(Found(picture.path, text))
+        else:
+            task = Task(id=number, project_id=0, image=picture.path.name, updated_at=LONG_AGO, size=picture.size)
+            yield task, picture.path.name, _place(picture, task, roi, rules, seed, batch)
+        progress("placing patches", done, len(batch.pictures))
+
+
+def _earlier(plan: Plan, existing: Existing, batch: _Batch) -> int:
+    """How many negatives of these pictures are there that this run would not have made."""
+    origins = {picture.origin for picture in batch.pictures.values()}
+    kept = {source.origin: {negative.number for negative in source.negatives} for source in plan.sources}
+    ours = (source for source in existing.sources.values() if source.owner in origins)
+    return sum(len(source.present - kept.get(source.owner, set())) for source in ours if source.owner)
 
 
 def _place(
-    path: Path, task: Task, scene: Scene, roi: Box | None, rules: Rules, seed: int, batch: _Batch
+    picture: _Picture, task: Task, roi: Box | None, rules: Rules, seed: int, batch: _Batch
 ) -> tuple[Decision, ...]:
+    scene = Scene(*picture.size, tuple(thing.shape for thing in picture.objects or ()))
     box = roi or scene.frame
     own_seed = int.from_bytes(sha256(f"{seed}:{task.id}:{box}".encode()).digest()[:6], "big")
     found = sample(scene, Roi("", Polygon.rectangle(*box.as_xywh())), rules, own_seed)
     if found.shortfall is not None:
-        batch.short.append(Found(path, found.shortfall.sentence, found.shortfall))
+        batch.short.append(Found(picture.path, found.shortfall.sentence, found.shortfall))
     provenance = Provenance(box, rules, {}, own_seed, __version__)
     patches = (Patch(patch_id(task.id, placed), placed, provenance) for placed in found.boxes)
     return tuple(Decision(patch, State.ACCEPTED) for patch in patches)
@@ -170,10 +205,13 @@ def _write(
     progress: Progress,
 ) -> int:
     """Cut and write all that is new, several images at a time. Returns how many negatives."""
+    for source in plan.sources:
+        if source.has_lost and not source.new:
+            forget_lost(source, layout, object_name=object_name, at=now())
     todo = [source for source in plan.sources if source.new]
 
     def cut(source: SourcePlan) -> int:
-        path = batch.paths[source.task.id]
+        path = batch.pictures[source.task.id].path
         try:
             data = path.read_bytes()
             if sha256(data).hexdigest() != source.origin.sha256:
@@ -184,7 +222,7 @@ def _write(
             return 0
 
     written = 0
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(AT_ONCE) as pool:
         for done, count in enumerate(pool.map(cut, todo), 1):
             written += count
             progress("writing negatives", done, len(todo))

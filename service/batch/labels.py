@@ -18,7 +18,7 @@ read for certain is refused with its name and the place in it: an object that we
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -32,6 +32,7 @@ from xml.parsers import expat
 import numpy as np
 import yaml
 
+from service.batch import strict_json
 from service.domain.geometry import Box, Painted, Point, Shape, closed, outward
 from service.errors import UsageError
 from service.raster import painted
@@ -87,7 +88,8 @@ class Labels:
     def __init__(self, source: Path | None = None) -> None:
         self._folder = source
         self._coco = _Coco(source) if source and source.suffix.lower() == ".json" and not source.is_dir() else None
-        self._class_names = cache(_class_names)  # read once for each folder
+        self._about = cache(_about)  # read once for each folder
+        self._taken: dict[Path, Path] = {}
         if source and self._coco is None and not source.is_dir():
             raise UsageError(f"{source} is neither a folder nor a COCO file (.json); name what holds your labels")
 
@@ -107,13 +109,26 @@ class Labels:
         """
         if self._coco:
             return self._coco.of(image, size)
-        for folder in (self._folder,) if self._folder else _label_folders(image):
-            voc, yolo = folder / f"{image.stem}.xml", folder / f"{image.stem}.txt"
-            if voc.is_file():
-                return tuple(_voc(voc, size))
-            if yolo.is_file():
-                return tuple(_yolo(yolo, size, self._class_names(folder)))
-        return None
+        path = _sole_label(image, (self._folder,) if self._folder else _label_folders(image))
+        if path is None:
+            return None
+        here = Path(os.path.abspath(image))  # noqa: PTH100 - by name, as below
+        if (other := self._taken.setdefault(path, here)) != here:
+            raise UsageError(
+                f"{path} could be for {other} and {here}; labels go with one image: rename one, or label it"
+            )
+        return tuple(_voc(path, size) if path.suffix == ".xml" else _yolo(path, size, self._about(path.parent)))
+
+
+def _sole_label(image: Path, folders: Iterable[Path]) -> Path | None:
+    """The one label file of an image; refuses two, as nobody knows which one counts."""
+    candidates = (folder / f"{image.stem}{suffix}" for folder in folders for suffix in (".xml", ".txt"))
+    found = [path for path in dict.fromkeys(candidates) if path.exists()]
+    if len(found) > 1:
+        raise UsageError(f"{found[0]} and {found[1]} could both be its labels; keep one, or name the folder of one")
+    if found and not found[0].is_file():
+        raise UsageError(f"{found[0]} is no file; move it away, or put the labels there")
+    return found[0] if found else None
 
 
 def _label_folders(image: Path) -> tuple[Path, ...]:
@@ -159,7 +174,10 @@ def _voc(path: Path, size: tuple[int, int]) -> Iterator[LabelledObject]:
     if root.tag != "annotation":
         raise UsageError(f"{path}, line 1: Pascal VOC starts with <annotation>, not <{root.tag}>")
     _check_size(path, root, size)
-    for line, element in zip(lines, root.iter("object"), strict=True):
+    elements = list(root.iter("object"))
+    if len(elements) != len(lines):
+        raise UsageError(f"{path}: an <object> has an XML namespace of its own, which is not read; remove its xmlns")
+    for line, element in zip(lines, elements, strict=True):
         try:
             labelled = _voc_object(element, size)
         except ValueError as error:
@@ -192,8 +210,12 @@ def _object_lines(path: Path, data: bytes) -> list[int]:
 def _check_size(path: Path, root: ElementTree.Element, size: tuple[int, int]) -> None:
     """Refuse labels of another size's image: its boxes would lie elsewhere. Many tools write 0, or none."""
     said = tuple((root.findtext(f"size/{side}") or "").strip() for side in ("width", "height"))
-    if all(side.isdecimal() and int(side) > 0 for side in said) and said != tuple(map(str, size)):
-        raise _another_size(str(path), said, size)
+    try:
+        width, height = map(float, said)
+    except ValueError:
+        return
+    if min(width, height) > 0 and (width, height) != size:
+        raise _another_size(str(path), [side[:20] for side in said], size)
 
 
 def _voc_object(element: ElementTree.Element, size: tuple[int, int]) -> LabelledObject | None:
@@ -221,21 +243,21 @@ def _number(text: str | None, meaning: str) -> float:
 # YOLO
 
 
-def _yolo(path: Path, size: tuple[int, int], names: Mapping[int, str]) -> Iterator[LabelledObject]:
+def _yolo(path: Path, size: tuple[int, int], about: "_About") -> Iterator[LabelledObject]:
     for line, text in enumerate(_text(path).splitlines(), 1):
         if not text.strip():
             continue
         try:
-            index, shape = _yolo_line(text, size)
+            index, shape = _yolo_line(text, size, has_keypoints=about.has_keypoints)
         except ValueError as error:
             raise UsageError(f"{path}, line {line}: {error}") from error
         if shape:
-            yield LabelledObject(names.get(index) or f"class {index}", shape)
+            yield LabelledObject(about.names.get(index) or f"class {index}", shape)
 
 
-def _yolo_line(text: str, size: tuple[int, int]) -> tuple[int, Shape | None]:
-    """The class and what the line marks in pixels, if anything."""
-    words = text.split()
+def _yolo_line(text: str, size: tuple[int, int], *, has_keypoints: bool) -> tuple[int, Shape | None]:
+    """The class and what the line marks in pixels, if anything; keypoints follow a box and lie on the object."""
+    words = text.split()[: 5 if has_keypoints else None]
     if len(words) < 5 or len(words) % 2 == 0:
         raise ValueError(f"{len(words)} words, but a box has 5 and a polygon 7, 9, 11, …")
     kind, *shares = (_number(word, "a value") for word in words)
@@ -251,22 +273,30 @@ def _yolo_line(text: str, size: tuple[int, int]) -> tuple[int, Shape | None]:
     return int(kind), _clamped(x - width / 2, y - height / 2, x + width / 2, y + height / 2, size)
 
 
-def _class_names(labels_dir: Path) -> dict[int, str]:
-    """Names by class number from the first of `NAME_FILES` beside the labels or up to two folders above."""
+@dataclass(frozen=True, slots=True)
+class _About:
+    """What stands beside YOLO labels about all of them: names by class number, and whether they have keypoints."""
+
+    names: Mapping[int, str] = field(default_factory=dict)
+    has_keypoints: bool = False
+
+
+def _about(labels_dir: Path) -> _About:
+    """From the first of `NAME_FILES` beside the labels or up to two folders above."""
     folder = Path(os.path.abspath(labels_dir))  # noqa: PTH100 - by name, as above
     for place in (folder, *folder.parents[:2]):
         for path in (place / name for name in NAME_FILES):
             if path.is_file():
-                return _names_of_yaml(path) if path.suffix == ".yaml" else _names_of_lines(path)
-    return {}
+                return _about_in_yaml(path) if path.suffix == ".yaml" else _About(_names_of_lines(path))
+    return _About()
 
 
 def _names_of_lines(path: Path) -> dict[int, str]:
     return {index: name.strip() for index, name in enumerate(_text(path).splitlines())}
 
 
-def _names_of_yaml(path: Path) -> dict[int, str]:
-    """`names` of a data.yaml, which is a list or a mapping from class number to name."""
+def _about_in_yaml(path: Path) -> _About:
+    """A data.yaml: `names` is a list or a mapping from class number to name, `kpt_shape` tells of keypoints."""
     try:
         content = yaml.safe_load(_text(path))
     except yaml.YAMLError as error:
@@ -275,9 +305,9 @@ def _names_of_yaml(path: Path) -> dict[int, str]:
         raise UsageError(f"{path}, line {line}: not well-formed YAML; correct it, or move it away") from error
     names = content.get("names") if isinstance(content, dict) else None
     if isinstance(names, list):
-        return {index: str(name) for index, name in enumerate(names)}
+        names = dict(enumerate(names))
     if isinstance(names, dict) and all(isinstance(index, int) for index in names):
-        return {index: str(name) for index, name in names.items()}
+        return _About({index: str(name) for index, name in names.items()}, "kpt_shape" in content)
     raise UsageError(f"{path}: `names` is neither a list nor numbers with names; correct it, or move it away")
 
 
@@ -432,6 +462,8 @@ def _bbox(bbox: Any, size: tuple[int, int]) -> Box | None:
     x, y, width, height = (_coordinate(value, "bbox") for value in bbox)
     if width < 0 or height < 0:
         raise ValueError(f"its bbox is inside out: {width:g} × {height:g} px")
+    if 0 < max(x + width, y + height) <= 1 and min(x, y) >= 0:
+        raise ValueError("its bbox lies in the first pixel: are these shares? COCO counts in pixels")
     return _clamped(x, y, x + width, y + height, size)
 
 
@@ -505,11 +537,13 @@ def _uncompressed(text: str) -> list[int]:
 
 def _json(path: Path) -> Any:
     try:
-        return json.loads(_text(path))
+        return strict_json.loads(_text(path))
     except json.JSONDecodeError as error:
         raise UsageError(f"{path}, line {error.lineno}: not well-formed JSON; export the file again") from error
-    except (ValueError, RecursionError) as error:
+    except RecursionError as error:
         raise UsageError(f"{path}: not well-formed JSON; export the file again") from error
+    except ValueError as error:
+        raise UsageError(f"{path}: not well-formed JSON ({error}); export the file again") from error
     except OSError as error:
         raise UsageError(f"{path} can't be read ({error.strerror}); name a COCO file") from error
 

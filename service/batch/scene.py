@@ -8,18 +8,18 @@ The scene: `{"width", "height", "rois", "exclusions", "patches", "min_size", "ma
 import json
 from dataclasses import dataclass
 from difflib import get_close_matches
+from hashlib import sha256
 from math import isfinite
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from service.batch import strict_json
 from service.domain.geometry import Box, Point, Polygon, closed, outward
-from service.domain.model import Roi, Rules, Scene, Shortfall
+from service.domain.model import LONGEST_SIDE, Roi, Rules, Scene, Shortfall
 from service.errors import InvalidRules, UsageError
 from service.sampling import sample
 
-LONGEST_SIDE = 1_000_000
-"""Pixels; no image is longer, and no form reaches further out."""
 DEFAULTS = Rules()
 
 
@@ -49,7 +49,7 @@ class _Form:
             return Polygon.rectangle(*self.points[0], *self.points[1])
         shape = closed(self.points)
         if isinstance(shape, Box):
-            raise ValueError("encloses nothing: its points lie on a line")
+            raise ValueError("encloses nothing: its points lie on a line, or its lobes wind against each other")
         return shape
 
     def as_exclusion(self) -> Polygon | Box:
@@ -82,7 +82,7 @@ class _SceneFile(BaseModel):
     min_size: int = DEFAULTS.min_size
     max_size: int = DEFAULTS.max_size
     max_overlap: float = DEFAULTS.max_overlap
-    margin: int = Field(default=DEFAULTS.margin, le=LONGEST_SIDE)
+    margin: int = DEFAULTS.margin
     square: bool = DEFAULTS.square
     align: int = DEFAULTS.align
     seed: int = 1
@@ -108,12 +108,17 @@ def sample_scene(text: str | bytes, name: str) -> str:
     placed: tuple[Box, ...] = ()
     short: dict[int, Shortfall] = {}
     for number, outline in enumerate(outlines):
-        found = sample(scene, Roi(str(number), outline), rules, read.seed + number, others=placed)
+        found = sample(scene, Roi(str(number), outline), rules, _seed_of(read.seed, number), others=placed)
         placed += found.boxes
         if found.shortfall is not None:
             short[number + 1] = found.shortfall
     result = _result(placed, rules.patches * len(outlines), short, several=len(outlines) > 1)
     return json.dumps(result, ensure_ascii=False)
+
+
+def _seed_of(seed: int, roi: int) -> int:
+    """Each ROI has chance of its own."""
+    return int.from_bytes(sha256(f"{seed}:{roi}".encode()).digest()[:8], "big")
 
 
 def _result(placed: tuple[Box, ...], requested: int, short: dict[int, Shortfall], *, several: bool) -> dict[str, Any]:
@@ -135,10 +140,12 @@ def _as_json(box: Box) -> dict[str, int]:
 
 def _read(text: str | bytes, name: str) -> _SceneFile:
     try:
-        return _SceneFile.model_validate_json(text)
+        return _SceneFile.model_validate(strict_json.loads(text))
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise UsageError(f"{name} is no JSON object: {error}") from error
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        field = ".".join(map(str, first["loc"]))
+        field = ".".join(str(part) if str(part).isprintable() else repr(part) for part in first["loc"])
         match first["type"]:
             case "extra_forbidden":
                 near = get_close_matches(field, _SceneFile.model_fields, 1)
@@ -148,10 +155,12 @@ def _read(text: str | bytes, name: str) -> _SceneFile:
                 raise UsageError(f"{name}: {field} is missing") from error
             case "too_short":
                 raise UsageError(f"{name}: {field} is empty; leave it out, and the whole image is the ROI") from error
-            case "json_invalid" | "model_type":
-                raise UsageError(f"{name} is no JSON object: {first['msg']}") from error
+            case "model_type":
+                raise UsageError(f"{name} is no JSON object, but {type(first['input']).__name__}") from error
         says = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
         given = json.dumps(first["input"], ensure_ascii=False)
         shown = given if len(given) <= 60 else given[:57] + "…"
         is_ours = first["type"] == "value_error"
         raise UsageError(f"{name}: {field} is {shown}, but {says if is_ours else 'must be ' + says}") from error
+    except ValueError as error:
+        raise UsageError(f"{name}: {error}") from error

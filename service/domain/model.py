@@ -14,6 +14,8 @@ from service.domain.geometry import Box, Outline, Shape
 from service.errors import InvalidRules
 
 MAX_PATCHES = 20
+LONGEST_SIDE = 1_000_000
+"""Pixels; no image is longer."""
 MODEL_VERSION = "negatives"
 """The one constant version of our predictions: the review stream prefills from no other."""
 
@@ -48,10 +50,10 @@ class Rules:
             complaints.append(f"max_size is {self.max_size} px, but must be at least min_size ({self.min_size})")
         if not 0 < self.max_overlap <= 1:
             complaints.append(f"max_overlap is {self.max_overlap}, but must be above 0 and at most 1")
-        if self.margin < 0:
-            complaints.append(f"margin is {self.margin} px, but must be at least 0")
-        if self.align < 1:
-            complaints.append(f"align is {self.align} px, but must be at least 1")
+        if not 0 <= self.margin <= LONGEST_SIDE:
+            complaints.append(f"margin is {self.margin} px, but must be 0 to {LONGEST_SIDE}")
+        if not 1 <= self.align <= LONGEST_SIDE:
+            complaints.append(f"align is {self.align} px, but must be 1 to {LONGEST_SIDE}")
         if self.round < 1:
             complaints.append(f"round is {self.round}, but must be at least 1")
         if complaints:

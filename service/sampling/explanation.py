@@ -24,7 +24,7 @@ def explain(scene: Scene, roi: Roi, rules: Rules, space: Space, *, there: int, o
     side = rules.min_size
     possible, free = bare.places(side, side).total, space.places(side, side).total
     most = most_patches(space, rules) if free else 0
-    at_most = None if most is None or most >= rules.patches else most
+    at_most = most if most is not None and there <= most < rules.patches else None
     largest = space.largest_square()
     if not possible:
         cause, reason = Cause.ROI_TOO_SMALL, _too_small(rules, roi.box, bare.room, largest)
@@ -45,13 +45,13 @@ def _too_small(rules: Rules, drawn: Box, room: Box | None, largest: Box | None) 
         found = f"{what} is {room.width} × {room.height} px, smaller than one patch of {_size(rules)}"
         return f"{found}; draw it larger{_or_smaller(largest)}"
     found = f"no upright patch of {_size(rules)}{_grid(rules)} lies wholly in this ROI and in the image"
-    return f"{found}{_where(largest)}; draw it larger or less tilted{_or_smaller(largest)}"
+    return f"{found}{_where(largest)}; draw it larger or less tilted{_or_smaller(largest)}{_or_align(rules)}"
 
 
 def _blocked(rules: Rules, largest: Box | None) -> str:
     margin = f" and the {rules.margin} px kept free around them" if rules.margin else ""
     found = f"labelled objects{margin} leave no room for a patch of {_size(rules)}{_grid(rules)} in this ROI"
-    return f"{found}{_where(largest)}; draw it elsewhere{_or_smaller(largest)}"
+    return f"{found}{_where(largest)}; draw it elsewhere{_or_smaller(largest)}{_or_align(rules)}"
 
 
 def _impossible(rules: Rules, at_most: int, there: int) -> str:
@@ -71,7 +71,7 @@ def _jammed(rules: Rules, there: int, others: int, share_free: float) -> str:
     one = f"{'another' if there else 'one'} of {_size(rules)}{_grid(rules)}"
     limit = f"overlaps {them} by less than {rules.max_overlap:.0%}"
     found = f"{' and '.join(ours + foreign)} {leave} no place for {one} that {limit}"
-    return f"{objects}{found}; {_ask_for(there)}draw the ROI larger or lower min_size"
+    return f"{objects}{found}; {_ask_for(there)}draw the ROI larger or lower min_size{_or_align(rules)}"
 
 
 def _ask_for(there: int) -> str:
@@ -84,6 +84,10 @@ def _size(rules: Rules) -> str:
 
 def _grid(rules: Rules) -> str:
     return f" with its corner on the grid of {rules.align} px" if rules.align > 1 else ""
+
+
+def _or_align(rules: Rules) -> str:
+    return f", or lower align ({rules.align} px)" if rules.align > 1 else ""
 
 
 def _percent(share: float) -> str:

@@ -182,7 +182,10 @@ def crowded(rules: Rules, width: int, height: int, others: Iterable[Box]) -> Box
         least = -(-limit // overlap)
         is_too_much = least <= min(width, other.width)
         y, least = y[is_too_much], least[is_too_much]
-        found.append(np.stack([other.left + least - width, y, other.right - least + 1, y + 1], axis=1))
+        first = np.flatnonzero(np.diff(least, prepend=-1))  # rows with the same run are one box
+        after = np.append(first[1:], len(y)) - 1
+        y, least, end = y[first], least[first], (y[after] + 1 if len(y) else y)
+        found.append(np.stack([other.left + least - width, y, other.right - least + 1, end], axis=1))
     return np.concatenate(found)
 
 
@@ -190,5 +193,5 @@ def _objects(scene: Scene, room: Box, margin: int) -> Boxes:
     """What objects and their margins cover near the room; plain boxes are many, so they aren't looked at one by one."""
     plain = boxes_of(shape for shape in scene.exclusions if type(shape) is Box)
     near = room.grown(margin)
-    others = covered(shape for shape in scene.exclusions if type(shape) is not Box and shape.bounds.touches(near))
+    others = covered((one for one in scene.exclusions if type(one) is not Box and one.bounds.touches(near)), near)
     return moved(np.concatenate([plain, others]), -margin, -margin, margin, margin)

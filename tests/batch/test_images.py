@@ -14,6 +14,7 @@ from service.batch.images import Sampled, sample_images
 from service.batch.labels import Labels, image_paths
 from service.domain.geometry import Box
 from service.domain.model import Cause, Rules
+from service.errors import UsageError
 from service.export.repository import locate
 
 RULES = Rules(patches=3, min_size=30, max_size=60)
@@ -215,7 +216,61 @@ def test_the_same_picture_twice_counts_once(photos: Path, tmp_path: Path) -> Non
     (photos / "copy.txt").write_text("")
     done = run(photos, tmp_path / "out")
     assert done.written == 9
-    assert [found.text for found in done.passed_over] == [f"is the same picture as {photos / 'copy.png'}"]
+    assert [found.text for found in done.passed_over] == [
+        f"is the same picture as {photos / 'copy.png'}; the labels of both count"
+    ]
+
+
+@pytest.mark.parametrize("labelled", ["copy.txt", "field0.txt"])
+def test_what_is_labelled_in_one_copy_is_labelled_in_all(photos: Path, tmp_path: Path, labelled: str) -> None:
+    """An object that fills the picture leaves no patch, whichever copy it was labelled in, also if nobody looked at the
+    other.
+    """
+    (photos / "copy.png").write_bytes((photos / "field0.png").read_bytes())
+    (photos / "field0.txt").unlink()
+    (photos / labelled).write_text("0 0.5 0.5 1 1")
+    done = run(photos, tmp_path / "out", takes_unlabelled=True)
+    assert (done.written, [found.shortfall.placed for found in done.short if found.shortfall]) == (6, [0])
+
+
+def test_one_label_file_is_for_one_image(photos: Path, tmp_path: Path) -> None:
+    """Two pictures of one stem: nobody knows whose objects these are."""
+    picture(photos / "field0.bmp", seed=8)
+    done = run(photos, tmp_path / "out")
+    assert [found.path.name for found in done.failures] == ["field0.png"]
+    assert "labels go with one image" in done.failures[0].text
+
+
+def test_our_own_contact_sheet_is_no_picture(photos: Path) -> None:
+    """Run again with the pictures' own folder as the place for all that comes out, nothing is made of it."""
+    run(photos, photos)
+    done = run(photos, photos, takes_unlabelled=True)
+    assert (done.written, done.there, done.unlabelled) == (0, 9, 0)
+
+
+def test_what_an_interrupted_run_announced_is_forgotten(photos: Path, tmp_path: Path) -> None:
+    """Metadata tells only of images that are there, also when the next run wants others."""
+    run(photos, tmp_path / "out")
+    for path in (tmp_path / "out" / "negative_samples").glob("field0_neg_*"):
+        path.unlink()
+    run(photos, tmp_path / "out", roi=Box(0, 0, 20, 20))
+    assert not (tmp_path / "out" / "negative_samples" / "field0_negative_metadata.json").exists()
+    assert len(placed(tmp_path / "out", "field1")) == 3
+
+
+def test_sizes_that_no_trainer_keeps_are_refused(photos: Path, tmp_path: Path) -> None:
+    """They would be dropped in silence."""
+    with pytest.raises(UsageError, match="min_size is 5 px, but trainers drop images below 10 px"):
+        run(photos, tmp_path / "out", rules=Rules(min_size=5))
+
+
+def test_a_picture_without_brightness_is_refused(photos: Path, tmp_path: Path) -> None:
+    """Floating-point values have no white: black negatives would come out."""
+    Image.fromarray(np.zeros((160, 200), dtype=np.float32)).save(photos / "heights.tif")
+    (photos / "heights.txt").write_text("")
+    done = run(photos, tmp_path / "out")
+    assert [found.path.name for found in done.failures] == ["heights.tif"]
+    assert "floating-point" in done.failures[0].text
 
 
 def test_pictures_of_the_same_name_keep_apart(photos: Path, tmp_path: Path) -> None:

@@ -671,3 +671,70 @@ def test_no_polygon_marks_nothing(points: list[tuple[float, float]]) -> None:
     if any(0 <= x < 20 and 0 <= y < 20 for x, y in points):
         assert shape is not None
         assert len(covered([shape]))
+
+
+# ---------------------------------------------------------------- never somebody else's labels
+
+
+def test_two_label_files_of_one_image_are_refused(tmp_path: Path) -> None:
+    """An empty one would hide the objects of the other."""
+    write(tmp_path / "a.xml", "<annotation/>")
+    write(tmp_path / "a.txt", "0 0.5 0.5 1 1")
+    with pytest.raises(UsageError, match=r"a\.xml and .*a\.txt could both be its labels"):
+        Labels().of(tmp_path / "a.jpg", SIZE)
+
+
+def test_a_label_file_serves_one_image(tmp_path: Path) -> None:
+    """Asked again for the same one it answers; for another of the same stem it doesn't."""
+    write(tmp_path / "l" / "a.txt", "0 0.5 0.5 1 1")
+    labels = Labels(tmp_path / "l")
+    assert labels.of(tmp_path / "x" / "a.jpg", SIZE) == labels.of(tmp_path / "x" / "a.jpg", SIZE)
+    with pytest.raises(UsageError, match="labels go with one image"):
+        labels.of(tmp_path / "y" / "a.jpg", SIZE)
+
+
+def test_a_folder_in_the_place_of_labels_is_refused(tmp_path: Path) -> None:
+    """It doesn't count as no labels."""
+    (tmp_path / "a.txt").mkdir()
+    with pytest.raises(UsageError, match="is no file"):
+        Labels().of(tmp_path / "a.jpg", SIZE)
+
+
+def test_keypoints_are_no_polygon(tmp_path: Path) -> None:
+    """Where data.yaml tells of keypoints, a line's box counts, not the points that follow it."""
+    write(tmp_path / "data.yaml", "names: [cell]\nkpt_shape: [2, 2]")
+    write(tmp_path / "a.txt", "0 0.5 0.5 1 1 0.45 0.45 0.46 0.46")
+    (found,) = Labels().of(tmp_path / "a.jpg", SIZE) or ()
+    assert found.shape == Box(0, 0, *SIZE)
+
+
+def test_a_size_told_with_a_fraction_is_compared(tmp_path: Path) -> None:
+    """Boxes for an image of another size would lie elsewhere."""
+    write(tmp_path / "a.xml", "<annotation><size><width>4000.0</width><height>3000.0</height></size></annotation>")
+    with pytest.raises(UsageError, match="is for an image of"):
+        Labels().of(tmp_path / "a.jpg", SIZE)
+
+
+@pytest.mark.parametrize(
+    "inner",
+    ['<object xmlns="http://x"><name>a</name></object>', f"<size><width>{'9' * 5000}</width><height>1</height></size>"],
+)
+def test_odd_xml_is_refused_with_a_sentence(tmp_path: Path, inner: str) -> None:
+    """Not with a traceback that ends the whole batch."""
+    write(tmp_path / "a.xml", f"<annotation>{inner}</annotation>")
+    with pytest.raises(UsageError, match=r"a\.xml"):
+        Labels().of(tmp_path / "a.jpg", SIZE)
+
+
+def test_a_coco_key_that_stands_twice_is_refused(tmp_path: Path) -> None:
+    """The second list would silently replace the first, objects and all."""
+    write(tmp_path / "c.json", '{"images": [], "annotations": [{"id": 1}], "annotations": []}')
+    with pytest.raises(UsageError, match="'annotations' stands twice"):
+        Labels(tmp_path / "c.json")
+
+
+def test_coco_shares_are_refused(tmp_path: Path) -> None:
+    """A box within the first pixel was meant as shares of the image."""
+    labels = Labels(coco(tmp_path / "c.json", annotation(bbox=[0.1, 0.1, 0.5, 0.5])))
+    with pytest.raises(UsageError, match="COCO counts in pixels"):
+        labels.of(tmp_path / "a.jpg", SIZE)

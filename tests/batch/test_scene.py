@@ -134,8 +134,10 @@ def test_whatever_is_asked_no_patch_breaks_a_rule(
         ({"min_size": 500}, "scene.json: max_size is 400 px, but must be at least min_size (500)"),
         ({"max_overlap": 0}, "scene.json: max_overlap is 0.0, but must be above 0 and at most 1"),
         ({"max_overlap": 1.5}, "scene.json: max_overlap is 1.5, but must be above 0 and at most 1"),
-        ({"margin": -1}, "scene.json: margin is -1 px, but must be at least 0"),
-        ({"align": 0}, "scene.json: align is 0 px, but must be at least 1"),
+        ({"margin": -1}, "scene.json: margin is -1 px, but must be 0 to 1000000"),
+        ({"align": 10**30}, "scene.json: align is 1000000000000000000000000000000 px, but must be 1 to 1000000"),
+        ({"a\nb": 1}, "scene.json: 'a\\nb' is unknown; known are width"),
+        ({"align": 0}, "scene.json: align is 0 px, but must be 1 to 1000000"),
         ({"square": 1}, "scene.json: square is 1, but must be a valid boolean"),
         ({"seed": "a"}, 'scene.json: seed is "a", but must be a valid integer'),
         ({"rois": []}, "scene.json: rois is empty; leave it out, and the whole image is the ROI"),
@@ -168,12 +170,23 @@ def test_unknown_and_impossible_values_are_named(fields: dict[str, Any], said: s
 @pytest.mark.parametrize("text", ["", "{", "[]", "nonsense", '{"width": 1,}'])
 def test_what_is_no_json_object_is_told(text: str) -> None:
     """With the place, where there is one."""
-    assert refused(text).startswith("scene.json is no JSON object: ")
+    assert refused(text).startswith("scene.json is no JSON object")
 
 
 def test_what_is_missing_is_named() -> None:
     """Width and height can't be guessed."""
     assert refused('{"width": 3}') == "scene.json: height is missing"
+
+
+def test_a_key_that_stands_twice_is_refused() -> None:
+    """The second would silently take the first one's place, and objects with it."""
+    text = '{"width": 300, "height": 300, "exclusions": [[0, 0, 300, 300]], "exclusions": []}'
+    assert refused(text) == "scene.json: the key 'exclusions' stands twice in one object"
+
+
+def test_a_byte_order_mark_is_no_harm() -> None:
+    """Some editors write one."""
+    assert json.loads(sample_scene(json.dumps(SMALL).encode("utf-8-sig"), "scene.json")) == asked()
 
 
 def test_not_a_number_is_refused() -> None:

@@ -39,8 +39,8 @@ def test_rules_by_default_are_the_guides() -> None:
         ({"max_overlap": 0.0}, "max_overlap is 0.0, but must be above 0 and at most 1"),
         ({"max_overlap": 1.01}, "max_overlap is 1.01, but must be above 0 and at most 1"),
         ({"max_overlap": float("nan")}, "max_overlap is nan, but must be above 0 and at most 1"),
-        ({"margin": -1}, "margin is -1 px, but must be at least 0"),
-        ({"align": 0}, "align is 0 px, but must be at least 1"),
+        ({"margin": -1}, "margin is -1 px, but must be 0 to 1000000"),
+        ({"align": 0}, "align is 0 px, but must be 1 to 1000000"),
         ({"round": 0}, "round is 0, but must be at least 1"),
     ],
 )

@@ -94,7 +94,7 @@ def test_an_roi_that_is_large_enough_only_at_first_sight_says_so(
     reason = (
         f"no upright patch of 100 × 100 px{grid} lies wholly in this ROI and in the image: the largest free square "
         f"there is {side} × {side} px, at ({largest.left}, {largest.top}); draw it larger or less tilted, or lower "
-        f"min_size to {side} or less"
+        f"min_size to {side} or less{', or lower align (16 px)' if grid else ''}"
     )
     assert told(BLANK, area, rules) == said(Cause.ROI_TOO_SMALL, reason, largest)
 
@@ -130,7 +130,7 @@ def lattice(step: int, side: int) -> Scene:
             Rules(margin=10, align=8),
             "labelled objects and the 10 px kept free around them leave no room for a patch of 100 × 100 px with its "
             "corner on the grid of 8 px in this ROI: the largest free square there is 50 × 50 px, at (120, 0); draw it "
-            "elsewhere, or lower min_size to 50 or less",
+            "elsewhere, or lower min_size to 50 or less, or lower align (8 px)",
             Box(120, 0, 170, 50),
             id="margin and grid",
         ),
@@ -238,7 +238,7 @@ def test_objects_that_leave_few_places_are_named_too() -> None:
     assert told(WALLED, roi(0, 0, 400, 400), Rules(align=4), kept=(ROOM, ROOM)).reason == (
         "labelled objects leave 4% of the places in this ROI, and the 2 patches there leave no place for another of "
         "100 × 100 px with its corner on the grid of 4 px that overlaps each of them by less than 50%; ask for 2, draw "
-        "the ROI larger or lower min_size"
+        "the ROI larger or lower min_size, or lower align (4 px)"
     )
 
 
