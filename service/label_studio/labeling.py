@@ -115,8 +115,8 @@ def controls(image: str, missing: tuple[str, ...], rules: Rules) -> str:
 
 FIELDS = {
     "patches": (f"Patches in this ROI (1–{MAX_PATCHES})", f'min="1" max="{MAX_PATCHES}" step="1"'),
-    "min_size": ("Smallest side, pixels", 'min="1" step="1"'),
-    "max_size": ("Largest side, pixels", 'min="1" step="1"'),
+    "min_size": ("Smallest side, pixels (min_size)", 'min="1" step="1"'),
+    "max_size": ("Largest side, pixels (max_size)", 'min="1" step="1"'),
     "round": ("Round (one more asks for other patches)", 'min="1" step="1"'),
 }
 
