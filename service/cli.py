@@ -475,7 +475,7 @@ def _noted(note: "Note") -> dict[str, Any]:
     told = {"task": note.task_id, "text": note.text}
     if (short := note.shortfall) is None:
         return told
-    free = short.largest_free
+    free = short.largest_free_square
     figures = {
         "requested": short.requested,
         "placed": short.placed,

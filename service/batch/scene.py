@@ -130,7 +130,7 @@ def _result(placed: tuple[Box, ...], requested: int, short: dict[int, Shortfall]
         "shortfall": requested - len(placed),
         "reason": first and first.cause.value,
         "explanation": " ".join(sentences) or None,
-        "largest_free_square": _as_json(first.largest_free) if first and first.largest_free else None,
+        "largest_free_square": _as_json(first.largest_free_square) if first and first.largest_free_square else None,
     }
 
 

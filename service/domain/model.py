@@ -165,15 +165,15 @@ class Cause(StrEnum):
 class Shortfall:
     """Requested − placed, with the reason in a sentence that a person can act on.
 
-    `largest_free` is the largest square in the ROI that is clear of objects, None when not even a pixel is. `at_most`
-    is a proved limit to the number of patches, where one was proved.
+    `largest_free_square` is the largest in the ROI that is clear of objects, None when not a pixel is. `at_most` is
+    a proved limit to the number of patches, where one was proved.
     """
 
     requested: int
     placed: int
     cause: Cause
     reason: str
-    largest_free: Box | None = None
+    largest_free_square: Box | None = None
     at_most: int | None = None
 
     @property

@@ -212,20 +212,20 @@ def _standing(prediction: Json) -> StandingPrediction:
 def _read_shortfall(noted: Json | None) -> Shortfall | None:
     if noted is None:
         return None
-    largest = noted["largest_free"]
+    largest = noted["largest_free_square"]
     return Shortfall(
         requested=int(noted["requested"]),
         placed=int(noted["placed"]),
         cause=Cause(noted["cause"]),
         reason=str(noted["reason"]),
-        largest_free=None if largest is None else Box.sized(*largest),
+        largest_free_square=None if largest is None else Box.sized(*largest),
         at_most=noted["at_most"],
     )
 
 
 def _write_shortfall(shortfall: Shortfall) -> dict[str, Any]:
-    largest = shortfall.largest_free
-    return {**asdict(shortfall), "largest_free": None if largest is None else list(largest.as_xywh())}
+    largest = shortfall.largest_free_square
+    return {**asdict(shortfall), "largest_free_square": None if largest is None else list(largest.as_xywh())}
 
 
 def _read_memory(noted: Json) -> Memory:

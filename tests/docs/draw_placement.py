@@ -81,8 +81,8 @@ def draw(example: Example) -> Image.Image:
     pen.polygon(_points(example.outline), outline=ROI, width=3)
     for box in found.boxes:
         pen.rectangle(_sides(box), fill="#ff00ff30", outline=PATCH, width=3)
-    if found.shortfall and found.shortfall.largest_free and not found.boxes:
-        pen.rectangle(_sides(found.shortfall.largest_free), fill="#e07b0060", outline=FREE, width=3)
+    if found.shortfall and found.shortfall.largest_free_square and not found.boxes:
+        pen.rectangle(_sides(found.shortfall.largest_free_square), fill="#e07b0060", outline=FREE, width=3)
     return sheet
 
 

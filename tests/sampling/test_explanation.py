@@ -169,7 +169,7 @@ def test_causes_and_largest_squares_agree_with_brute_force() -> None:
         shortfall = told(ground.scene, ground.roi, asked)
         bare = sample(replace(ground.scene, exclusions=()), ground.roi, asked, seed=0)
         assert shortfall.cause == (Cause.BLOCKED if bare.boxes else Cause.ROI_TOO_SMALL), ground
-        largest = shortfall.largest_free
+        largest = shortfall.largest_free_square
         assert (largest.width, largest.height) == (side, side) if largest else side == 0, ground
         assert largest is None or (largest.left, largest.top) in corners, ground
         assert largest is None or largest.top == corners[0][1], ground
@@ -181,7 +181,7 @@ def test_a_smaller_size_as_advised_helps() -> None:
     """With the smallest size lowered to the largest free square, a patch is placed."""
     rng, helped = Random(2), 0
     for ground in grounds(rng, 100):
-        largest = told(ground.scene, ground.roi, replace(ground.rules, min_size=60)).largest_free
+        largest = told(ground.scene, ground.roi, replace(ground.rules, min_size=60)).largest_free_square
         if largest:
             rules = replace(ground.rules, min_size=largest.width)
             assert sample(ground.scene, ground.roi, rules, seed=0).boxes, ground
