@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
 NEEDS_A_PERSON = 3
 RULES = Rules()
-MAX_IMAGE_PIXELS = 400_000_000
 
 
 class _Command(click.Command):
@@ -312,6 +311,13 @@ def export(project_id: int, into: Path) -> None:
     "--align", default=RULES.align, show_default=True, help="Left and top edges are multiples of it, in pixels."
 )
 @click.option("--seed", default=1, show_default=True, help="Another seed gives other patches.")
+@click.option(
+    "--max-image-pixels",
+    default=400_000_000,
+    show_default=True,
+    envvar="NEGATIVES_MAX_IMAGE_PIXELS",
+    help="An image of more is refused.",
+)
 @click.option("--object-name", default="cells", show_default=True, help="What they are free of, for the metadata.")
 @click.pass_context
 def sample(
@@ -343,6 +349,7 @@ def _sample_images(
     roi: tuple[int, int, int, int] | None,
     seed: int,
     unlabelled: bool,
+    max_image_pixels: int,
     object_name: str,
     **rules: Any,
 ) -> None:
@@ -378,7 +385,7 @@ def _sample_images(
             seed=seed,
             takes_unlabelled=unlabelled,
             object_name=object_name,
-            max_pixels=MAX_IMAGE_PIXELS,
+            max_pixels=max_image_pixels,
             now=lambda: datetime.now(UTC),
             progress=progress,
         )

@@ -373,3 +373,11 @@ def test_without_anything_the_command_says_what_it_needs() -> None:
     """Neither a scene nor images."""
     done = negatives()
     assert (done.returncode, "give --scene, or images and --into" in done.stderr) == (2, True)
+
+
+def test_the_limit_that_a_refusal_names_can_be_set(photos: Path, tmp_path: Path) -> None:
+    """An image with more pixels than allowed is told of with the setting, which the command heeds."""
+    command = [sys.executable, "-m", "service.cli", "sample", str(photos), "--into", str(tmp_path / "out")]
+    limited = os.environ | {"NEGATIVES_MAX_IMAGE_PIXELS": "1000"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=limited)
+    assert (done.returncode, done.stderr.count("more than 1,000 in all (NEGATIVES_MAX_IMAGE_PIXELS)")) == (1, 3)
