@@ -144,6 +144,7 @@ def test_an_object_tells_its_box() -> None:
 # Pascal VOC
 
 
+@pytest.mark.skipif(not BCCD.is_dir(), reason="BCCD doesn't lie beside the checkout")
 def test_real_voc_labels_are_read() -> None:
     """BCCD as published: every object, inside its image; the one empty box among them is skipped."""
     images = image_paths(BCCD / "images")
