@@ -487,7 +487,7 @@ def _noted(note: "Note") -> dict[str, Any]:
         "requested": short.requested,
         "placed": short.placed,
         "reason": short.cause.value,
-        "largest_free_square": free and {"x": free.left, "y": free.top, "width": free.width, "height": free.height},
+        "largest_free_square": free and free.as_mapping(),
         "at_most": short.at_most,
     }
     return told | {"shortfall": figures}

@@ -15,9 +15,21 @@ from service import __version__
 from service.batch.labels import LabelledObject, Labels
 from service.batch.sheet import chosen, contact_sheet, thumbnail
 from service.domain.geometry import Box, Polygon
-from service.domain.model import Decision, Patch, Provenance, Roi, Rules, Scene, Shortfall, State, Task, patch_id
+from service.domain.model import (
+    SMALLEST_SIDE,
+    Decision,
+    Patch,
+    Provenance,
+    Roi,
+    Rules,
+    Scene,
+    Shortfall,
+    State,
+    Task,
+    patch_id,
+)
 from service.errors import ExportError, ImageError, NegativesError, UsageError
-from service.export.plan import SMALLEST_SIDE, Existing, Origin, Plan, SourcePlan, plan_export
+from service.export.plan import Existing, Origin, Plan, SourcePlan, plan_export
 from service.export.repository import Layout, locate, read_existing
 from service.export.yolo import forget_lost, replace_file, sole_exporter, write_source
 from service.pictures import size_upright, upright

@@ -123,19 +123,16 @@ def _seed_of(seed: int, roi: int) -> int:
 
 def _result(placed: tuple[Box, ...], requested: int, short: dict[int, Shortfall], *, several: bool) -> dict[str, Any]:
     first = next(iter(short.values()), None)
+    free = first and first.largest_free_square
     sentences = [f"ROI {number}: {one.sentence}" if several else one.sentence for number, one in short.items()]
     return {
-        "patches": [_as_json(box) for box in placed],
+        "patches": [box.as_mapping() for box in placed],
         "requested": requested,
         "shortfall": requested - len(placed),
         "reason": first and first.cause.value,
         "explanation": " ".join(sentences) or None,
-        "largest_free_square": _as_json(first.largest_free_square) if first and first.largest_free_square else None,
+        "largest_free_square": free and free.as_mapping(),
     }
-
-
-def _as_json(box: Box) -> dict[str, int]:
-    return dict(zip(("x", "y", "width", "height"), box.as_xywh(), strict=True))
 
 
 def _read(text: str | bytes, name: str) -> _SceneFile:

@@ -95,6 +95,10 @@ class Box:
         """(x, y, width, height) in pixels."""
         return self.left, self.top, self.width, self.height
 
+    def as_mapping(self) -> dict[str, int]:
+        """The same by name, as JSON that leaves us has it: x, y, width, height."""
+        return {"x": self.left, "y": self.top, "width": self.width, "height": self.height}
+
 
 def enclosing(boxes: tuple[Box, ...]) -> Box:
     """The smallest box that holds all of these; there must be at least one."""

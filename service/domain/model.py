@@ -14,6 +14,8 @@ from service.domain.geometry import Box, Outline, Shape
 from service.errors import InvalidRules
 
 MAX_PATCHES = 20
+SMALLEST_SIDE = 10
+"""Pixels; trainers drop images with a shorter side (Ultralytics, `data/utils.py`)."""
 LONGEST_SIDE = 1_000_000
 """Pixels; no image is longer."""
 MODEL_VERSION = "negatives"

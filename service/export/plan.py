@@ -7,10 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import PurePath
 
 from service.domain.geometry import Box
-from service.domain.model import Decision, Patch, Shortfall, State, Task
+from service.domain.model import SMALLEST_SIDE, Decision, Patch, Shortfall, State, Task
 
-SMALLEST_SIDE = 10
-"""Pixels; trainers drop images with a shorter side (Ultralytics, `data/utils.py`)."""
 LONGEST_STEM = 150
 """Bytes; with what is added to it a name stays below the 255 of common file systems."""
 

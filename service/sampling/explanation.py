@@ -8,12 +8,10 @@ from dataclasses import replace
 import numpy as np
 
 from service.domain.geometry import Box
-from service.domain.model import Cause, Roi, Rules, Scene, Shortfall
+from service.domain.model import SMALLEST_SIDE, Cause, Roi, Rules, Scene, Shortfall
 from service.raster import left_over
 from service.sampling.space import Space
 
-SMALLEST_USEFUL = 10
-"""Pixels; no trainer keeps images with a shorter side, so none is suggested."""
 SLACK = 1e-6
 """Square pixels, against rounding: what is claimed holds with so much to spare."""
 
@@ -103,7 +101,7 @@ def _where(largest: Box | None) -> str:
 
 
 def _or_smaller(largest: Box | None) -> str:
-    if largest is None or largest.width < SMALLEST_USEFUL:
+    if largest is None or largest.width < SMALLEST_SIDE:
         return ""
     return f", or lower min_size to {largest.width} or less"
 

@@ -57,17 +57,17 @@ def sample(
     """
     space = Space(scene, roi, rules)
     filling = _Filling(space, rules)
+    near = tuple(other for other in others if space.room and other.touches(space.room))
     boxes: tuple[Box, ...] = ()
     # Once more after a shortfall, as if these patches had been there before: so asking again finds nothing more.
     while missing := max(rules.patches - len(kept) - len(boxes), 0):
-        more = filling.fullest(missing, Chance(seed), (*kept, *others, *boxes))
+        more = filling.fullest(missing, Chance(seed), (*kept, *near, *boxes))
         if not more:
             break
         boxes += more
     if not missing:
         return Sampling(boxes)
-    in_the_way = sum(space.room is not None and other.touches(space.room) for other in others)
-    return Sampling(boxes, explain(scene, roi, rules, space, there=len(kept) + len(boxes), others=in_the_way))
+    return Sampling(boxes, explain(scene, roi, rules, space, there=len(kept) + len(boxes), others=len(near)))
 
 
 class _Filling:
@@ -83,9 +83,8 @@ class _Filling:
     def fullest(self, count: int, chance: Chance, others: tuple[Box, ...]) -> tuple[Box, ...]:
         """The first filling that has `count` patches, else the fullest."""
         best: tuple[Box, ...] = ()
-        near = tuple(other for other in others if self.space.room and other.touches(self.space.room))
         for cap, is_packed in self._ways():
-            filling = self._fill(count, chance, cap, near, is_packed=is_packed)
+            filling = self._fill(count, chance, cap, others, is_packed=is_packed)
             best = max(best, filling, key=len)
             if len(best) == count or not filling:
                 break
