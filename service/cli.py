@@ -9,7 +9,7 @@ import logging
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -243,14 +243,7 @@ def export(project_id: int, into: Path) -> None:
     settings = _settings()
     limits = ImageLimits(settings.max_image_bytes, settings.max_image_pixels)
     with closing(_studio(settings)) as studio, ExitStack() as shown:
-        bars: list[Any] = []  # the bar comes with the first image: until then, the one of reading is on the screen
-
-        def progress(written: int, total: int) -> None:
-            if not bars:
-                bar = click.progressbar(length=total, label="writing negatives", file=sys.stderr)
-                bars.append(shown.enter_context(bar))
-            bars[0].update(written - bars[0].pos)
-
+        bar = _bars(shown)  # it comes with the first image: until then, the one of reading is on the screen
         done = workflow.export(
             project_id,
             into,
@@ -260,7 +253,7 @@ def export(project_id: int, into: Path) -> None:
             margin=settings.margin,
             object_name=settings.object_name,
             now=lambda: datetime.now(UTC),
-            progress=progress,
+            progress=lambda written, total: bar("writing negatives", written, total),
         )
     click.echo(f"{done.written} negatives written, {done.there} were there already")
     click.echo(f"  images   {done.layout.images}")
@@ -341,6 +334,19 @@ def sample(
     _sample_images(images, into, **given)
 
 
+def _bars(shown: ExitStack) -> Callable[[str, int, int], None]:
+    """Show how far each step is, one bar after the other: told (what, done, of how many)."""
+    bars: dict[str, Any] = {}
+
+    def progress(what: str, done: int, total: int) -> None:
+        if what not in bars:
+            shown.close()  # the bar before
+            bars[what] = shown.enter_context(click.progressbar(length=total, label=what, file=sys.stderr))
+        bars[what].update(done - bars[what].pos)
+
+    return progress
+
+
 def _sample_images(
     images: Sequence[Path],
     into: Path,
@@ -367,15 +373,6 @@ def _sample_images(
         raise UsageError(str(error)) from error
     paths = [path for image in images for path in (image_paths(image) if image.is_dir() else (image,))]
     with ExitStack() as shown:
-        bars: dict[str, Any] = {}
-
-        def progress(what: str, done: int, total: int) -> None:
-            if what not in bars:
-                shown.close()  # the bar before
-                bar = click.progressbar(length=total, label=what, file=sys.stderr)
-                bars[what] = shown.enter_context(bar)
-            bars[what].update(done - bars[what].pos)
-
         done = sample_images(
             paths,
             into,
@@ -387,7 +384,7 @@ def _sample_images(
             object_name=object_name,
             max_pixels=max_image_pixels,
             now=lambda: datetime.now(UTC),
-            progress=progress,
+            progress=_bars(shown),
         )
     _tell_sampled(done)
 
