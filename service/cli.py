@@ -102,7 +102,10 @@ project_option = click.option(
 
 @negatives.command(
     cls=_Command,
-    epilog="negatives setup --project 7\nnegatives setup --project 7 --roi-shape polygon --roi-shape brush",
+    epilog=(
+        "negatives setup --project 7\nnegatives setup --project 7 --roi-shape polygon --roi-shape brush\n"
+        "negatives setup --project 7 --no-live"
+    ),
 )
 @project_option
 @click.option(
@@ -112,20 +115,30 @@ project_option = click.option(
     multiple=True,
     help="ROIs may be drawn as this, too, beside the rectangle; may be given again.",
 )
-def setup(project_id: int, shapes: Sequence[str]) -> None:
-    """Connect a Label Studio project: controls, webhook, and a check both ways. Run again it changes nothing."""
+@click.option(
+    "--no-live", is_flag=True, help="Connect without live suggestions: patches come after Submit, by webhook only."
+)
+def setup(project_id: int, shapes: Sequence[str], no_live: bool) -> None:
+    """Connect a Label Studio project: controls, instructions, webhook, live suggestions, and a check both ways.
+
+    Run again it changes nothing.
+    """
     import httpx
 
     from service.ingest.events import SUBSCRIBED
+    from service.ingest.ml_backend import USER
     from service.ingest.webhook import SECRET_HEADER
     from service.jobs import JobQueue
-    from service.label_studio.setup import Step, Subscription, set_up
+    from service.label_studio.live import Live
+    from service.label_studio.setup import Subscription, set_up
+    from service.label_studio.steps import Step
     from service.serving import webhook_url
 
     def tell(step: Step) -> None:
         click.echo(f"{step.outcome:>8}  {step.text}")
 
     settings = _settings()
+    secret = settings.webhook_secret.get_secret_value()
     with (
         JobQueue(settings.database_url) as queue,
         closing(_studio(settings)) as studio,
@@ -135,9 +148,8 @@ def setup(project_id: int, shapes: Sequence[str]) -> None:
             project_id,
             studio=studio,
             rules=settings.rules,
-            wanted=Subscription(
-                webhook_url(settings), {SECRET_HEADER: settings.webhook_secret.get_secret_value()}, SUBSCRIBED
-            ),
+            wanted=Subscription(webhook_url(settings), {SECRET_HEADER: secret}, SUBSCRIBED),
+            live=Live(settings.service_url, USER, secret, wanted=not no_live),
             service=service,
             looks_asked_for=queue.looks_asked_for,
             tell=tell,
@@ -445,6 +457,7 @@ def status(project_id: int | None, as_json: bool) -> None:
                 "rois": one.rois,
                 "unlabelled": one.unlabelled,
                 **{state.value: one.states.get(state, 0) for state in State},
+                "reasons": one.reasons,
                 "notes": [_noted(note) for note in one.notes],
             }
             for project, one in found.items()
@@ -501,6 +514,9 @@ def _print_status(report: dict[str, Any]) -> None:
             f"project {project}: {one['tasks']} tasks, {one['rois']} ROIs; patches: {one['accepted']} accepted, "
             f"{one['rejected']} rejected, {one['pending']} pending, {one['stale']} stale"
         )
+        if one["reasons"]:
+            given = ", ".join(f"{count} {reason}" for reason, count in sorted(one["reasons"].items()))
+            click.echo(f"  why rejected, where somebody said: {given}")
         if one["unlabelled"]:
             click.echo(f"  {one['unlabelled']} tasks with patches have no labelled object: only the review says so")
         for note in one["notes"]:

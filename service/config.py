@@ -38,6 +38,9 @@ class Settings(BaseSettings):
         min_length=1, description="a legacy token or a personal access token (Account & Settings)"
     )
     webhook_secret: SecretStr = Field(description="shared with Label Studio's webhook, 8 characters or more")
+    basic_auth: bool = Field(
+        default=True, description="live suggestions are for whoever signs in as `negatives` with the webhook's secret"
+    )
     database_url: str = Field(
         default="sqlite:///negatives.db",
         repr=False,  # it may hold a password
@@ -72,7 +75,7 @@ class Settings(BaseSettings):
         le=60,
         description="how often changes that no webhook told of are looked for; divides 60 evenly",
     )
-    max_webhook_bytes: int = Field(default=33_554_432, ge=1024, description="a larger webhook body is refused (413)")
+    max_webhook_bytes: int = Field(default=33_554_432, ge=1024, description="a larger request is refused (413)")
     max_image_bytes: int = Field(default=536_870_912, ge=1024, description="a larger source image is refused")
     max_image_pixels: int = Field(default=400_000_000, ge=1, description="a source image of more pixels is refused")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(

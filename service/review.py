@@ -1,10 +1,12 @@
 """From what people submitted to one decision per patch. Pure.
 
-A reviewer accepts what their annotation holds and rejects what they were shown and took out; of what they were not
-shown they say nothing. Verdicts are matched by region id alone. Each person's latest word on a patch counts; any
-rejection wins, and `min_approvals` people must have accepted. An accepted patch is proved again where the reviewer
-left it.
+A reviewer accepts what their annotation holds and rejects what they were shown and took out, or kept with a reason
+against it; of what they were not shown they say nothing. Verdicts are matched by region id alone. Each person's latest
+word on a patch counts; any rejection wins, and `min_approvals` people must have accepted. An accepted patch is proved
+again where the reviewer left it.
 """
+
+from dataclasses import replace
 
 from service.domain.geometry import Box
 from service.domain.model import Decision, Patch, Review, State, Task, Verdict, patch_id
@@ -12,7 +14,7 @@ from service.raster import holds, touched
 
 
 def decide(task: Task, min_approvals: int = 1, margin: int = 0) -> tuple[Decision, ...]:
-    """One decision for every patch that is on offer or that somebody holds, in a stable order.
+    """One decision for every patch that is on offer, was answered live or is held by somebody, in a stable order.
 
     `margin` is in pixels, for patches that don't say their own.
     """
@@ -20,6 +22,9 @@ def decide(task: Task, min_approvals: int = 1, margin: int = 0) -> tuple[Decisio
     for review in task.reviews:
         for patch in review.held:
             known.setdefault(patch.id, patch)
+    for roi in task.rois:
+        for region_id, box in (roi.answer.placed if roi.answer else {}).items():
+            known.setdefault(region_id, Patch(region_id, box))
     return tuple(_decision(task, patch, min_approvals, margin) for patch in known.values())
 
 
@@ -32,7 +37,8 @@ def _decision(task: Task, patch: Patch, min_approvals: int, margin: int) -> Deci
     rejections = [review for verdict, review in latest.values() if verdict is Verdict.REJECTED]
     approvals = [review for verdict, review in latest.values() if verdict is Verdict.ACCEPTED]
     if rejections:
-        return _made(patch, State.REJECTED, rejections)
+        reasons = sorted({review.reasons[patch.id] for review in rejections if patch.id in review.reasons})
+        return replace(_made(patch, State.REJECTED, rejections), reasons=tuple(reasons))
     if len(approvals) < min_approvals:
         note = f"{len(approvals)} of {min_approvals} approvals" if approvals else None
         return _made(patch, State.PENDING, approvals, note)
@@ -47,7 +53,7 @@ def _decision(task: Task, patch: Patch, min_approvals: int, margin: int) -> Deci
 
 def _verdict(review: Review, region_id: str) -> Verdict | None:
     if any(patch.id == region_id for patch in review.held):
-        return Verdict.ACCEPTED
+        return Verdict.REJECTED if region_id in review.reasons else Verdict.ACCEPTED
     return Verdict.REJECTED if region_id in review.shown else None
 
 

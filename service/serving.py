@@ -55,6 +55,8 @@ def start_web(settings: Settings, queue: JobQueue, running: ExitStack) -> None:
         secret=settings.webhook_secret.get_secret_value(),
         put=queue.put,
         max_webhook_bytes=settings.max_webhook_bytes,
+        rules=settings.rules,
+        basic_auth=settings.basic_auth,
     )
     try:
         server = create_server(

@@ -254,12 +254,14 @@ class ProjectStatus:
     """Where a project stands: its counts, and for each task what people should know.
 
     `unlabelled` counts tasks with patches but no labelled object: nothing but a person's eye says that they are empty.
+    `reasons` counts the reasons that were given for rejections.
     """
 
     tasks: int = 0
     rois: int = 0
     unlabelled: int = 0
     states: Mapping[State, int] = field(default_factory=dict)
+    reasons: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[Note, ...] = ()
 
 
@@ -268,6 +270,7 @@ def status(project_id: int, *, studio: TaskReader, min_approvals: int, margin: i
     labeling = connected(project_id, studio)
     tasks = rois = unlabelled = 0
     states: Counter[State] = Counter()
+    reasons: Counter[str] = Counter()
     notes: list[Note] = []
     for task in studio.tasks(project_id, labeling):
         tasks, rois = tasks + 1, rois + len(task.rois)
@@ -279,7 +282,8 @@ def status(project_id: int, *, studio: TaskReader, min_approvals: int, margin: i
         unlabelled += bool(decisions and not task.exclusions)
         for decision in decisions:
             states[decision.state] += 1
+            reasons.update(decision.reasons)
             if decision.state is State.STALE:
                 place = "an accepted patch of {2} × {3} px at ({0}, {1})".format(*decision.patch.box.as_xywh())
                 notes.append(Note(task.id, f"{place} is stale: {decision.note}"))
-    return ProjectStatus(tasks, rois, unlabelled, dict(states), tuple(notes))
+    return ProjectStatus(tasks, rois, unlabelled, dict(states), dict(reasons), tuple(notes))

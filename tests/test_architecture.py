@@ -33,6 +33,8 @@ LAYERS = {
         "service.review",
         "service.export.plan",
         "service.label_studio.brush",
+        "service.label_studio.instructions",
+        "service.label_studio.interactive",
         "service.label_studio.labeling",
         "service.label_studio.payloads",
     ),
@@ -49,13 +51,16 @@ LAYERS = {
         "service.label_studio.auth",
         "service.label_studio.client",
         "service.label_studio.images",
+        "service.label_studio.live",
         "service.label_studio.setup",
+        "service.label_studio.steps",
         "service.pictures",
     ),
     "use cases": ("service.batch.images", "service.workflow"),
     "entrances": (
         "service.ingest",
         "service.ingest.events",
+        "service.ingest.ml_backend",
         "service.ingest.webhook",
         "service.web",
     ),
@@ -104,7 +109,9 @@ PURE = {
         "io",
         "PIL.PngImagePlugin",
     },  # bytes that came with the JSON, decoded in memory
-    "service.label_studio.labeling": {"xml.etree", "xml.sax.saxutils"},
+    "service.label_studio.instructions": set[str](),
+    "service.label_studio.interactive": set[str](),
+    "service.label_studio.labeling": {"re", "xml.etree", "xml.sax.saxutils"},
     "service.label_studio.payloads": set[str](),
 }
 """The pure modules, and what each may import beside `VALUES_ONLY`."""
@@ -236,7 +243,7 @@ def test_what_we_might_replace_has_one_door(package: str, door: str) -> None:
     ("module", "heavy"),
     [
         ("service.cli", {"label_studio_sdk", "dbos", "flask", "PIL", "numpy", "httpx"}),
-        ("service.web", {"label_studio_sdk", "dbos", "httpx", "PIL", "numpy"}),
+        ("service.web", {"label_studio_sdk", "dbos", "httpx"}),
         ("service.serving", {"label_studio_sdk"}),
         ("service.jobs", {"label_studio_sdk", "flask", "PIL", "numpy"}),
     ],

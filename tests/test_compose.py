@@ -182,6 +182,12 @@ def test_every_reference_is_required_and_in_the_example() -> None:
     assert {value for _, value in asked} == {""}
 
 
+def test_the_bans_are_in_force_for_webhooks_and_ml_backends(compose: dict[str, Any]) -> None:
+    """Both are on by default, and heed the list (tried with 1.23.2): a hole in it is all that the service needs."""
+    environment = compose["services"]["label-studio"]["environment"]
+    assert environment.keys() & {"SSRF_PROTECTION_ENABLED", "ML_BLOCK_LOCAL_IP"} == set()
+
+
 def test_label_studio_may_call_the_network_of_the_service(calls: dict[str, str], bans: list[str]) -> None:
     """Every address that a container there can get; the gateway is the machine outside."""
     subnet = ipaddress.IPv4Network(calls["subnet"])

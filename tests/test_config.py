@@ -89,6 +89,7 @@ WRONG = {
     "a word for a share": ("MAX_OVERLAP", "half"),
     "a margin below nothing": ("MARGIN", "-1"),
     "neither square nor not": ("SQUARE", "maybe"),
+    "neither signed in nor not": ("BASIC_AUTH", "perhaps"),
     "a grid of nothing": ("ALIGN", "0"),
 }
 
@@ -165,6 +166,7 @@ def test_what_has_a_default_need_not_be_set() -> None:
     """An address, a token and a secret are enough."""
     defaults = read_settings().model_dump(exclude={"label_studio_url", "label_studio_token", "webhook_secret"})
     assert defaults == {
+        "basic_auth": True,
         "database_url": "sqlite:///negatives.db",
         "host": "127.0.0.1",
         "port": 9090,
@@ -217,6 +219,13 @@ def test_the_rules_are_made_of_the_settings(put: Set) -> None:
     assert read_settings().rules == Rules(
         patches=7, min_size=32, max_size=64, max_overlap=0.25, margin=3, square=True, align=8
     )
+
+
+@pytest.mark.usefixtures("needed")
+def test_a_network_of_one_s_own_may_go_without_signing_in(put: Set) -> None:
+    """It has to be said."""
+    put(BASIC_AUTH="false")
+    assert read_settings().basic_auth is False
 
 
 @pytest.mark.parametrize("name", ["label_studio_token", "webhook_secret"])

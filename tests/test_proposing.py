@@ -7,10 +7,22 @@ import pytest
 import shapely
 
 from service.domain.geometry import Box, Ellipse, Outline, Painted, Polygon, Shape
-from service.domain.model import Explanation, Patch, Proposal, Review, Roi, Rules, StandingPrediction, Task
+from service.domain.model import (
+    Explanation,
+    LiveAnswer,
+    Patch,
+    Proposal,
+    Provenance,
+    Review,
+    Roi,
+    Rules,
+    StandingPrediction,
+    Task,
+    roi_live_id,
+)
 from service.label_studio.labeling import Labeling
 from service.label_studio.payloads import read_task
-from service.proposing import seed_of, work_out_proposal
+from service.proposing import answer_live, seed_of, work_out_proposal
 from tests.factories import NOON, cells, moved, outlines, patch, review, roi, roi_of, task
 
 
@@ -630,3 +642,329 @@ def test_patches_that_crowd_since_the_limit_was_lowered_go() -> None:
     assert {first, apart} <= set(boxes)
     assert second not in boxes
     assert len(boxes) == 3
+
+
+# ---------------------------------------------------------------- answered at once, while it was drawn
+
+
+def live(work: Task, *pending: Roi, taken: Iterable[Box] = (), **defaults: float) -> Proposal:
+    """What strokes on a task are answered under the default settings."""
+    return answer_live(work, pending, tuple(taken), defaults, Rules())
+
+
+def answered(work: Task, area: Roi, *, keep: int = 20, by: int = 1) -> Task:
+    """The task after somebody drew this ROI, accepted the answer, deleted all patches but so many, and submitted."""
+    (outcome,) = live(work, area).outcomes
+    assert outcome.rules is not None
+    answer = LiveAnswer(outcome.rules.round, {one.id: one.box for one in outcome.patches})
+    submitted = replace(area, region_id=roi_live_id(work.id, area), answer=answer)
+    verdicts = review(outcome.patches[:keep], outcome.patches, by=by, annotation=by)
+    return replace(work, rois=(*work.rois, submitted), reviews=(*work.reviews, verdicts))
+
+
+def placed(work: Task) -> tuple[Patch, ...]:
+    """What the ROIs of a task were answered at once."""
+    answers = [area.answer for area in work.rois if area.answer is not None]
+    return tuple(Patch(region_id, box) for answer in answers for region_id, box in answer.placed.items())
+
+
+def changed_roi(work: Task, area: Roi) -> Task:
+    """The task after its one answered ROI was set so."""
+    (before,) = work.rois
+    return replace(work, rois=(replace(area, region_id=before.region_id, answer=before.answer),))
+
+
+AMONG_CELLS = task(exclusions=cells(60, width=1600, height=1200, side=40, seed=4))
+
+
+def test_a_stroke_gets_what_a_proposal_would_bring() -> None:
+    """The same patches, provenance and all: the draw is about the same."""
+    work = replace(AMONG_CELLS, rois=(roi(),))
+    assert live(AMONG_CELLS, roi()).patches == propose(work).patches
+
+
+def test_the_same_stroke_gets_the_same_answer() -> None:
+    """Whatever Label Studio calls it."""
+    first, again = live(AMONG_CELLS, roi()), live(AMONG_CELLS, roi(region_id="again"))
+    assert first.patches == again.patches
+
+
+def test_a_stroke_over_an_roi_that_has_its_proposal_gets_patches_of_its_own() -> None:
+    """As if nothing had been proposed for it: what is on offer is neither shown twice nor crowded."""
+    work = proposed(roi())
+    patches = live(work, roi(region_id="stroke")).patches
+    assert (len(patches), ids(patches) & ids(standing(work)), crowded(patches, standing(work))) == (5, set(), [])
+
+
+def test_a_stroke_where_patches_were_accepted_gets_patches_of_its_own() -> None:
+    """The very same rectangle, drawn again, asks for as many more."""
+    held = standing(proposed(roi()))
+    patches = live(task(roi(), reviews=[review(held, held)]), roi(region_id="stroke")).patches
+    assert (len(patches), crowded(patches, held)) == (5, [])
+
+
+SMALL: dict[str, Any] = {"patches": 3, "min_size": 80, "max_size": 120}
+SIDES = pytest.mark.parametrize("side", [400, 450, 500])
+
+
+@SIDES
+def test_a_stroke_keeps_clear_of_what_somebody_holds(side: int) -> None:
+    """Moved or drawn by hand as well."""
+    area = roi(0, 0, side, side, **SMALL)
+    held = [Patch(f"by hand {x}", Box.sized(x, x, 110, 110)) for x in (20, 140, 260)]
+    assert crowded(live(task(reviews=[review(held)]), area).patches, held) == []
+
+
+@SIDES
+def test_a_stroke_keeps_clear_of_what_was_rejected(side: int) -> None:
+    """Of the last proposal, and of those before it."""
+    area = roi(0, 0, side, side, **SMALL)
+    first = proposed(area)
+    second = changed(first, roi(0, 0, side, side, round=2, **SMALL), review((), standing(first)))
+    rejected = [Patch(region_id, box) for region_id, box in second.standing[0].memory.rejected.items()]
+    assert len(rejected) == 3, "the scene proves nothing"
+    assert crowded(live(replace(second, rois=()), area).patches, rejected) == []
+
+
+@SIDES
+def test_a_stroke_keeps_clear_of_what_another_was_answered(side: int) -> None:
+    """Accepted or rejected, by whomever."""
+    area = roi(0, 0, side, side, **SMALL)
+    work = answered(task(), area, keep=1)
+    assert crowded(live(work, roi(0, 0, side + 1, side, **SMALL)).patches, placed(work)) == []
+
+
+@SIDES
+def test_a_stroke_keeps_clear_of_what_is_not_submitted_yet(side: int) -> None:
+    """The patches in the draft."""
+    area = roi(0, 0, side, side, **SMALL)
+    taken = [one.box for one in live(task(), area).patches]
+    patches = live(task(), roi(0, 0, side + 1, side, **SMALL), taken=taken).patches
+    assert crowded(patches, [Patch(f"taken {n}", box) for n, box in enumerate(taken)]) == []
+
+
+def test_strokes_that_wait_together_share_no_place() -> None:
+    """Each is clear of the ones before it, in their order."""
+    areas = (roi(0, 0, 500, 500), roi(100, 100, 500, 500, region_id="second"))
+    proposal = live(task(), *areas)
+    assert [len(outcome.patches) for outcome in proposal.outcomes] == [5, 5]
+    assert [outcome.roi for outcome in proposal.outcomes] == list(areas)
+    assert crowded(proposal.patches, proposal.patches) == []
+
+
+def test_a_stroke_after_another_changes_nothing_in_the_first() -> None:
+    """What somebody is looking at stays while they draw on."""
+    first = live(task(), roi(0, 0, 500, 500)).patches
+    both = live(task(), roi(0, 0, 500, 500), roi(100, 100, 500, 500, region_id="second"))
+    assert both.outcomes[0].patches == first
+
+
+def test_a_stroke_that_asks_again_gets_others() -> None:
+    """Each entry is another round."""
+    rounds = [live(task(), roi(again=n)) for n in range(3)]
+    assert [outcome.rules and outcome.rules.round for one in rounds for outcome in one.outcomes] == [1, 2, 3]
+    first, second, third = (ids(one.patches) for one in rounds)
+    assert (first & second, second & third, first & third) == (set(), set(), set())
+
+
+def test_a_stroke_on_objects_gets_none_that_touches_one() -> None:
+    """Of everybody's; by another judge."""
+    things = shapely.union_all([judged(thing) for thing in AMONG_CELLS.exclusions])
+    patches = live(AMONG_CELLS, roi(patches=20, max_size=150)).patches
+    assert (len(patches), [one for one in patches if things.buffer(-1e-3).intersects(judged(one.box))]) == (20, [])
+
+
+def test_a_stroke_in_a_task_that_can_t_be_read_is_told_so() -> None:
+    """And gets no patch."""
+    (outcome,) = live(task(refusal="annotation 4 can't be read"), roi()).outcomes
+    assert (outcome.patches, outcome.explanation) == ((), Explanation("No patches: annotation 4 can't be read."))
+
+
+def test_a_stroke_with_a_wrong_field_is_told_so() -> None:
+    """Its neighbour is served all the same."""
+    wrong, right = live(task(), roi(patches=99), roi(0, 0, 600, 600, region_id="right")).outcomes
+    assert (wrong.patches, wrong.rules, len(right.patches)) == ((), None, 5)
+
+
+def test_a_stroke_where_fewer_fit_is_told_why() -> None:
+    """As in a proposal."""
+    (outcome,) = live(task(), roi(0, 0, 120, 120, patches=6)).outcomes
+    assert outcome.shortfall is not None
+    assert (outcome.shortfall.requested, outcome.shortfall.placed) == (6, len(outcome.patches))
+
+
+def test_a_stroke_in_a_picture_without_objects_is_marked() -> None:
+    """Its patches are proved free of nothing."""
+    assert (live(task(), roi()).is_unlabelled, live(AMONG_CELLS, roi()).is_unlabelled) == (True, False)
+
+
+def test_a_stroke_on_a_picture_of_unknown_size_asks_for_nothing() -> None:
+    """There is none without a region, and no region without a size."""
+    assert live(task(size=None)).outcomes == ()
+
+
+# ---------------------------------------------------------------- what an answer leaves to propose
+
+
+@pytest.mark.parametrize("keep", [5, 3, 0])
+def test_what_was_answered_at_once_is_not_proposed(keep: int) -> None:
+    """However many of the patches were kept: all five were delivered."""
+    assert propose(answered(AMONG_CELLS, roi(), keep=keep)).outcomes == ()
+
+
+def test_patches_that_somebody_holds_count_without_the_note_of_the_answer() -> None:
+    """An ROI whose note was lost gets what is missing to five, elsewhere."""
+    work = answered(AMONG_CELLS, roi(), keep=3)
+    bare = replace(work, rois=(roi(),))
+    held = work.reviews[0].held
+    patches = propose(bare).patches
+    assert (len(patches), ids(patches) & ids(held), crowded(patches, held)) == (2, set(), [])
+
+
+@pytest.mark.parametrize(
+    "provenance",
+    [
+        pytest.param(None, id="drawn by hand"),
+        pytest.param(patch(Box(0, 0, 9, 9), of=roi(0, 0, 90, 90)).provenance, id="of another ROI"),
+        pytest.param(patch(Box(0, 0, 9, 9), of=roi(), rules=Rules(round=2)).provenance, id="of another round"),
+    ],
+)
+def test_what_somebody_holds_of_something_else_doesn_t_count(provenance: Provenance | None) -> None:
+    """The ROI gets its five, clear of that."""
+    held = Patch("theirs", Box(400, 400, 520, 520), provenance)
+    patches = propose(task(roi(), reviews=[review([held])])).patches
+    assert (len(patches), crowded(patches, [held])) == (5, [])
+
+
+def test_what_stands_and_is_held_counts_once() -> None:
+    """Three on offer, all accepted, and five wanted now: two are missing."""
+    work = proposed(roi(patches=3))
+    work = replace(work, rois=(roi(patches=5),), reviews=(review(standing(work), standing(work)),))
+    assert (propose(work).patches[:3], len(propose(work).patches)) == (standing(work), 5)
+
+
+def test_more_patches_are_proposed_beside_those_that_were_answered() -> None:
+    """From five to seven: two, and they crowd none of the five, be they rejected."""
+    work = answered(AMONG_CELLS, roi(), keep=2)
+    patches = propose(changed_roi(work, roi(patches=7))).patches
+    assert (len(patches), ids(patches) & ids(placed(work)), crowded(patches, placed(work))) == (2, set(), [])
+
+
+def test_fewer_patches_than_were_answered_need_no_proposal() -> None:
+    """Nothing is taken back from whom it was given to."""
+    assert propose(changed_roi(answered(AMONG_CELLS, roi()), roi(patches=3))).outcomes == ()
+
+
+def test_another_round_after_an_answer_brings_others() -> None:
+    """Five, and none where somebody accepted or rejected."""
+    for side in (550, 600, 700):
+        work = answered(task(), roi(0, 0, side, side), keep=2)
+        patches = propose(changed_roi(work, roi(0, 0, side, side, again=1))).patches
+        assert ids(patches) & ids(placed(work)) == set()
+        assert crowded(patches, placed(work)) == []
+        assert len(patches) >= 3
+
+
+def test_an_object_on_a_patch_that_was_answered_makes_room_for_another() -> None:
+    """What is no longer proved wasn't delivered."""
+    work = answered(AMONG_CELLS, roi())
+    first = placed(work)[0].box
+    cell = Box.sized(first.left, first.top, 4, 4)
+    hit = [one for one in placed(work) if one.box.touches(cell)]
+    patches = propose(replace(work, exclusions=(*work.exclusions, cell))).patches
+    assert (len(patches), any(one.box.touches(cell) for one in patches)) == (len(hit), False)
+
+
+def test_an_answered_roi_that_was_moved_keeps_what_still_lies_in_it() -> None:
+    """The others are made up for."""
+    work = answered(AMONG_CELLS, roi())
+    area = roi(400, 100, 800, 800)
+    inside = [one for one in placed(work) if area.box.holds(one.box)]
+    assert 0 < len(inside) < 5, "the scene proves nothing"
+    patches = propose(changed_roi(work, area)).patches
+    assert (len(patches), crowded(patches, placed(work))) == (5 - len(inside), [])
+
+
+def test_patches_of_a_size_no_longer_permitted_were_not_delivered() -> None:
+    """Rules that change hold for what was answered as well."""
+    work = answered(AMONG_CELLS, roi())
+    small = [one for one in placed(work) if max(one.box.width, one.box.height) <= 200]
+    assert len(small) < 5, "the scene proves nothing"
+    assert len(propose(changed_roi(work, roi(max_size=200))).patches) == 5 - len(small)
+
+
+def test_an_answered_roi_that_was_deleted_leaves_nothing() -> None:
+    """Nobody asks any more."""
+    assert propose(replace(answered(AMONG_CELLS, roi()), rois=())).outcomes == ()
+
+
+def test_where_fewer_fitted_the_proposal_says_so_too() -> None:
+    """Requested and placed are the ROI's: who looks later reads why."""
+    work = answered(task(), roi(0, 0, 120, 120, patches=6))
+    (outcome,) = propose(work).outcomes
+    assert outcome.shortfall is not None
+    assert (outcome.patches, outcome.shortfall.requested, outcome.shortfall.placed) == ((), 6, len(placed(work)))
+
+
+def test_two_people_s_answers_are_two_rois() -> None:
+    """Neither gets a proposal, nor did the second get what the first was given."""
+    work = answered(answered(AMONG_CELLS, roi()), roi(110, 100, 800, 800), by=2)
+    assert propose(work).outcomes == ()
+    assert (len(placed(work)), crowded(placed(work), placed(work))) == (10, [])
+
+
+def test_an_roi_beside_an_answered_one_is_proposed_clear_of_it() -> None:
+    """One person draws live, another with the label alone."""
+    work = answered(AMONG_CELLS, roi(0, 0, 600, 600), keep=2)
+    other = roi(100, 100, 600, 600, region_id="other")
+    (outcome,) = propose(replace(work, rois=(*work.rois, other))).outcomes
+    assert (outcome.roi, len(outcome.patches), crowded(outcome.patches, placed(work))) == (other, 5, [])
+
+
+def test_what_was_proposed_beside_answers_is_proposed_again() -> None:
+    """Run twice it ends in the same state, in crowded tasks of which some ROIs were answered at once, with verdicts
+    of all kinds, and objects labelled on patches since.
+    """
+    outcomes = 0
+    for seed in range(16):
+        rng = Random(seed)
+        work = crowded_task(seed)
+        first, *rest = work.rois
+        work = answered(replace(work, rois=tuple(rest)), first, keep=rng.randint(0, 6))
+        hits = tuple(Box.sized(one.box.left, one.box.top, 20, 20) for one in placed(work)[:: rng.randint(1, 4)])
+        work = replace(work, exclusions=work.exclusions + hits)
+        once = propose(work)
+        outcomes += len(once.outcomes)
+        kept = StandingPrediction(1, once.patches, "", memory=once.memory)
+        assert propose(replace(work, standing=(kept,))) == once, seed
+    assert outcomes > 16, "the scenes prove nothing"
+
+
+def test_on_another_picture_nothing_was_delivered() -> None:
+    """An image that was replaced is proposed for anew, live or not."""
+    work = replace(answered(AMONG_CELLS, roi()), image="/data/upload/3/another.jpg")
+    (area,) = work.rois
+    assert area.answer is not None
+    work = replace(work, rois=(replace(area, answer=replace(area.answer, image=AMONG_CELLS.image_digest)),))
+    assert len(propose(work).patches) == 5
+    held = standing(proposed(roi()))
+    of_before = [replace(one, provenance=replace(one.provenance, image="another")) for one in held if one.provenance]
+    assert len(propose(task(roi(), reviews=[review(of_before, of_before)])).patches) == 5
+
+
+def test_a_patch_that_was_moved_out_of_its_roi_was_delivered_all_the_same() -> None:
+    """Nobody gets a sixth patch for nudging one."""
+    work = answered(AMONG_CELLS, roi())
+    (verdicts,) = work.reviews
+    nudged = moved(verdicts.held[0], Box.sized(0, 0, 50, 50))
+    work = replace(work, reviews=(replace(verdicts, held=(nudged, *verdicts.held[1:])),))
+    assert propose(work).patches == ()
+
+
+def test_patches_that_were_accepted_while_the_stroke_waits_count() -> None:
+    """A second answer to the same stroke brings only what is missing, clear of those."""
+    (outcome,) = live(AMONG_CELLS, roi()).outcomes
+    accepted = outcome.patches[:2]
+    taken = tuple(one.box for one in accepted)
+    again = answer_live(AMONG_CELLS, (roi(),), taken, {}, Rules(), accepted)
+    assert (len(again.patches), ids(again.patches) & ids(accepted), crowded(again.patches, accepted)) == (3, set(), [])

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from service.domain.geometry import Box, Ellipse, Outline, Shape
-from service.domain.model import Decision, Patch, Provenance, Review, Roi, Rules, State
+from service.domain.model import Decision, LiveAnswer, Patch, Provenance, Review, Roi, Rules, State
 from service.review import decide
 from tests.factories import NOON, moved, outlines, patch, review, roi, roi_of, task
 
@@ -260,6 +260,90 @@ def test_a_task_that_cannot_be_understood(history: History, state: State | None)
 def test_a_patch_drawn_by_hand(history: History, state: State) -> None:
     """A person may put one where they like, but not on an object, nor within the project's margin."""
     assert history.decisions()[BY_HAND.id].state == state
+
+
+# ---------------------------------------------------------------- a reason against a patch that is still there
+
+
+def because(said: Review, /, **reasons: str) -> Review:
+    """The same with a reason against ONE, TWO or BY_HAND; by the names of these."""
+    named = {"one": ONE.id, "two": TWO.id, "by_hand": BY_HAND.id}
+    return replace(said, reasons={named[name]: reason for name, reason in reasons.items()})
+
+
+@histories(
+    ("kept", History((because(says(ANN, [ONE, TWO]), one="ambiguous"),)), REJECTED),
+    ("kept, and against another", History((because(says(ANN, [ONE, TWO]), two="ambiguous"),)), ACCEPTED),
+    ("kept, not shown", History((because(says(ANN, [ONE], shown=[]), one="ambiguous"),)), REJECTED),
+    ("not kept, not shown", History((because(says(ANN, [TWO], shown=[TWO]), one="ambiguous"),)), PENDING),
+    ("kept by another", History((because(says(ANN, [ONE]), one="ambiguous"), says(BEN, [ONE], hour=1))), REJECTED),
+    ("taken back later", History((because(says(ANN, [ONE]), one="ambiguous"), says(ANN, [ONE], hour=1))), ACCEPTED),
+    ("given later", History((says(ANN, [ONE]), because(says(ANN, [ONE], hour=1), one="ambiguous"))), REJECTED),
+    ("with an object on it", History((because(says(ANN, [ONE]), one="x"),), exclusions=(CELL_ON_ONE,)), REJECTED),
+    ("moved", History((because(says(ANN, [moved(ONE, Box(500, 500, 600, 600))]), one="x"),)), REJECTED),
+)
+def test_a_reason_against_a_patch_rejects_it(history: History, state: State | None) -> None:
+    """Though the annotation holds it, like taking it out."""
+    assert state_of_one(history) == state
+
+
+def test_a_patch_drawn_by_hand_may_be_rejected_with_a_reason_too() -> None:
+    """By another person, or by who drew it."""
+    history = History((because(says(ANN, [BY_HAND]), by_hand="poor quality"),))
+    assert history.decisions()[BY_HAND.id].state == REJECTED
+
+
+def test_a_rejection_says_its_reasons() -> None:
+    """Each once, in the order of the alphabet; who took the patch out without a word adds none."""
+    history = History(
+        (
+            because(says(ANN, [ONE]), one="poor quality"),
+            because(says(BEN, [ONE]), one="ambiguous", two="duplicate"),
+            because(says(CEM, [ONE]), one="ambiguous"),
+            says(None, []),
+        )
+    )
+    assert history.decisions()[ONE.id].reasons == ("ambiguous", "poor quality")
+
+
+def test_a_reason_that_was_taken_back_is_not_told() -> None:
+    """Only those that hold; of what wasn't rejected there is none."""
+    taken_back = (because(says(ANN, [ONE]), one="ambiguous"), says(ANN, [ONE], hour=1))
+    assert History(taken_back).decisions()[ONE.id].reasons == ()
+    another = because(says(BEN, [ONE]), one="duplicate")
+    assert History((*taken_back, another)).decisions()[ONE.id].reasons == ("duplicate",)
+
+
+# ---------------------------------------------------------------- what was answered at once
+
+ANSWERED = replace(AREA, answer=LiveAnswer(1, {ONE.id: ONE.box, TWO.id: TWO.box}))
+
+
+@histories(
+    ("kept", History((says(ANN, [ONE, TWO]),), standing=(), rois=(ANSWERED,)), ACCEPTED),
+    ("taken out before it was submitted", History((says(ANN, [TWO]),), standing=(), rois=(ANSWERED,)), REJECTED),
+    ("all taken out", History((says(ANN, []),), standing=(), rois=(ANSWERED,)), REJECTED),
+    ("proposed as well", History((says(ANN, [TWO]),), rois=(ANSWERED,)), REJECTED),
+    ("nobody said anything", History(standing=(), rois=(ANSWERED,)), PENDING),
+    ("with an object on it", History((says(ANN, [ONE]),), (), (ANSWERED,), (CELL_ON_ONE,)), STALE),
+    ("against it", History((because(says(ANN, [ONE]), one="x"),), standing=(), rois=(ANSWERED,)), REJECTED),
+)
+def test_verdicts_on_what_was_answered_at_once(history: History, state: State | None) -> None:
+    """They are the same as on what was proposed: whoever draws decides with the same click."""
+    assert state_of_one(history) == state
+
+
+def test_a_patch_that_was_answered_at_once_is_decided_where_it_was_offered() -> None:
+    """The ROI remembers the place of what was taken out."""
+    decision = History((says(ANN, [TWO]),), standing=(), rois=(ANSWERED,)).decisions()[ONE.id]
+    assert (decision.patch.box, decision.reviewers) == (ONE.box, (ANN,))
+
+
+def test_what_is_known_of_a_patch_goes_before_what_an_answer_remembers() -> None:
+    """Of a patch on offer the provenance counts, and what is held comes before what was taken out."""
+    history = History((says(ANN, [TWO]),), standing=(), rois=(ANSWERED,))
+    assert list(history.decisions()) == [TWO.id, ONE.id]
+    assert History(rois=(ANSWERED,)).decisions()[ONE.id].patch == ONE
 
 
 # ---------------------------------------------------------------- what a decision says

@@ -10,6 +10,7 @@ from flask.testing import FlaskClient
 from werkzeug.exceptions import TooManyRequests
 
 from service import __version__, errors
+from service.domain.model import Rules
 from service.domain.work import Work
 from service.errors import NegativesError
 from service.web import create_app
@@ -23,7 +24,7 @@ def take(_work: Work) -> None:
 @pytest.fixture
 def app() -> Flask:
     """The application."""
-    return create_app(secret="a secret of 8 or more", put=take, max_webhook_bytes=1000)
+    return create_app(secret="a secret of 8 or more", put=take, max_webhook_bytes=1000, rules=Rules())
 
 
 @pytest.fixture
@@ -51,10 +52,15 @@ def ours(kind: type[NegativesError] = NegativesError) -> Iterator[type[Negatives
 
 
 def test_health_is_told_to_anyone(client: FlaskClient) -> None:
-    """Load balancers know no secret; they learn that it is up, and which version."""
+    """Load balancers know no secret; they learn that it is up, and which version. Label Studio looks for the model."""
     answer = client.get("/health")
     assert answer.status_code == 200
-    assert answer.json == {"status": "UP", "service": "label-studio-negatives", "version": __version__}
+    assert answer.json == {
+        "status": "UP",
+        "model_class": "Negatives",
+        "service": "label-studio-negatives",
+        "version": __version__,
+    }
 
 
 @pytest.mark.parametrize("kind", list(ours()))

@@ -10,6 +10,7 @@ from PIL import Image
 from service.domain.geometry import Box
 from service.domain.model import (
     Cause,
+    LiveAnswer,
     Patch,
     Proposal,
     Review,
@@ -25,8 +26,9 @@ from service.errors import ExportError, ImageError, LabelStudioError, LabelStudi
 from service.export.repository import locate
 from service.export.yolo import sole_exporter
 from service.ingest.events import read_event
-from service.label_studio.labeling import ROI_SHAPES, Labeling, read_labeling
+from service.label_studio.labeling import OURS, Labeling, read_labeling
 from service.label_studio.payloads import read_task, write_prediction
+from service.proposing import answer_live
 from service.workflow import (
     LOOK_BACK,
     ChangedStudio,
@@ -43,7 +45,7 @@ from tests.factories import NOON, outlines, patch, review, roi, roi_of, task
 from tests.payloads import recorded
 
 P = 3
-LABELING = Labeling(image="image", data_key="image", rois=frozenset(ROI_SHAPES.values()))
+LABELING = Labeling(image="image", data_key="image", controls=OURS)
 RULES = Rules(patches=3, min_size=40, max_size=120)
 URL = "http://negatives.internal:9090/webhooks/label-studio"
 
@@ -158,6 +160,24 @@ def test_a_task_without_rois_gets_nothing() -> None:
     assert (studio.bulk, studio.replaced) == ([], [])
 
 
+def test_what_was_answered_at_once_is_not_published() -> None:
+    """A task whose ROI got all its patches while it was drawn stays without a prediction of ours."""
+    (outcome,) = answer_live(drawn(1), [roi()], (), {}, RULES).outcomes
+    answer = LiveAnswer(1, {one.id: one.box for one in outcome.patches})
+    studio = FakeStudio(drawn(1, replace(roi(), answer=answer)))
+    done = propose(P, [1], studio=studio, rules=RULES)
+    assert (studio.bulk, done.created, done.explanations) == ([], 0, {})
+
+
+def test_what_is_short_is_published_once_with_our_line() -> None:
+    """And looked at again it needs no change."""
+    studio = FakeStudio(drawn(1, roi(0, 0, 20, 20)))
+    for _ in range(3):
+        propose(P, [1], studio=studio, rules=RULES)
+    assert (studio.bulk, studio.replaced) == ([[1]], [])
+    assert "roi_answer" in studio.kept[1].standing[0].content
+
+
 def test_a_change_is_made_in_place() -> None:
     """Another ROI changes the standing prediction, under its id; patches still valid stay."""
     studio = FakeStudio(drawn(1))
@@ -221,7 +241,7 @@ def test_the_labelings_defaults_come_before_the_settings() -> None:
     assert propose(P, [1], studio=studio, rules=RULES).patches == 2
 
 
-UNCONNECTED = replace(LABELING, missing=("roi", "round"))
+UNCONNECTED = replace(LABELING, controls=("patch", "patches", "min_size", "max_size"))
 
 
 def test_a_project_that_is_not_connected_is_refused() -> None:
@@ -560,6 +580,19 @@ def test_status_counts_by_state() -> None:
     """Tasks, ROIs, and each patch once."""
     studio = FakeStudio(reviewed(1, both(1)), reviewed(2, one_of(2)), reviewed(3), task(task_id=4, project_id=P))
     assert stand(studio) == (4, 3, {State.ACCEPTED: 3, State.REJECTED: 1, State.PENDING: 2}, [])
+
+
+def test_status_counts_the_reasons_of_rejections() -> None:
+    """Each reason of each patch once, whoever said it: they tell what the objects' labels or the ROIs lack."""
+
+    def doubted(task_id: int, *reasons: str) -> Task:
+        one = reviewed(task_id, both(task_id))
+        (said,) = one.reviews
+        against = dict(zip((held.id for held in said.held), reasons, strict=False))
+        return replace(one, reviews=(replace(said, reasons=against),))
+
+    studio = FakeStudio(doubted(1, "ambiguous", "duplicate"), doubted(2, "ambiguous"), doubted(3))
+    assert status(P, studio=studio, min_approvals=1, margin=0).reasons == {"ambiguous": 2, "duplicate": 1}
 
 
 def test_status_tells_what_is_stale() -> None:

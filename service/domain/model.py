@@ -74,19 +74,33 @@ class Rules:
 
 RULE_FIELDS = ("patches", "min_size", "max_size", "round")
 """The rules that an ROI's own number fields and the labeling configuration may set."""
+AGAIN = "again"
+"""The field of an ROI that counts how often other patches were asked for: so many rounds more."""
+
+
+@dataclass(frozen=True, slots=True)
+class LiveAnswer:
+    """What an ROI was answered while it was being drawn: the round, every patch with its place in pixels, by id, and a
+    digest of the reference of the image, empty when not known.
+    """
+
+    round: int
+    placed: Mapping[str, Box]
+    image: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Roi:
     """A region that a person drew to say "sample here".
 
-    `fields` holds what the ROI's own number fields say, unchecked: a wrong value must be refused where the person
-    sees it.
+    `fields` holds what the ROI's own fields say, unchecked: a wrong value must be refused where the person sees it.
+    `answer` is what it was answered at once; None for one that is answered by a prediction.
     """
 
     region_id: str
     outline: Outline
     fields: Mapping[str, float] = field(default_factory=dict)
+    answer: LiveAnswer | None = None
 
     @property
     def box(self) -> Box:
@@ -110,6 +124,7 @@ class Scene:
 
 PATCH_PREFIX = "neg_"
 ROI_PREFIX = "roi_"
+LIVE_PREFIX = "live_"
 
 
 def _digest(text: str) -> str:
@@ -124,6 +139,11 @@ def patch_id(task_id: int, box: Box) -> str:
 def roi_echo_id(task_id: int, roi: Roi) -> str:
     """The id under which a proposal repeats an ROI; never the id of the region that the person drew."""
     return ROI_PREFIX + _digest(f"{task_id}:{roi.outline.rounded}")
+
+
+def roi_live_id(task_id: int, roi: Roi) -> str:
+    """The id of an ROI that was answered at once: it takes the place of the region that the person drew."""
+    return LIVE_PREFIX + _digest(f"{task_id}:{roi.outline.rounded}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +216,8 @@ class Explanation:
 class RoiOutcome:
     """What came of one ROI: its patches, and why there are fewer than asked (or none: `refusal`).
 
-    `is_gone` marks an ROI that was deleted and stays in the proposal only to remember what was said of its patches.
+    `rules` are those that held for it, None where it was refused. `is_gone` marks an ROI that was deleted and stays in
+    the proposal only to remember what was said of its patches.
     """
 
     roi: Roi
@@ -204,6 +225,7 @@ class RoiOutcome:
     shortfall: Shortfall | None = None
     refusal: str | None = None
     is_gone: bool = False
+    rules: Rules | None = None
 
     @property
     def explanation(self) -> Explanation | None:
@@ -229,7 +251,7 @@ class Memory:
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """The patches offered for one task, ROI by ROI; travels as a prediction.
+    """The patches offered for one task, ROI by ROI; travels as a prediction, or as the answer to a stroke.
 
     `is_unlabelled`: no object is labelled in the picture, so the patches are proved free of nothing.
     """
@@ -268,7 +290,8 @@ class Review:
     """One person's annotation, read as verdicts: the patches it holds and the ids that it was shown.
 
     `reviewer` is Label Studio's user id, None when that user was deleted. `at` is when it was last submitted.
-    `inferred`: the annotation has lost the ROI that says what was shown, so it was concluded.
+    `inferred`: the annotation has lost the ROI that says what was shown, so it was concluded. `reasons`: why patches
+    that it holds are rejected, by id.
     """
 
     annotation_id: int
@@ -277,11 +300,15 @@ class Review:
     held: tuple[Patch, ...]
     shown: frozenset[str]
     inferred: bool = False
+    reasons: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Where one patch stands, who decided, and when; `patch.box` is where the reviewer left it."""
+    """Where one patch stands, who decided, and when; `patch.box` is where the reviewer left it.
+
+    `reasons` are those that were given for a rejection.
+    """
 
     patch: Patch
     state: State
@@ -289,6 +316,7 @@ class Decision:
     annotations: tuple[int, ...] = ()
     at: datetime | None = None
     note: str | None = None
+    reasons: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from dataclasses import replace
 from math import isfinite
 from typing import Any
 
-from service.domain.model import RULE_FIELDS, Rules
+from service.domain.model import AGAIN, RULE_FIELDS, Rules
 from service.errors import InvalidRules
 
 FROM_ROI = "ROI"
@@ -16,7 +16,8 @@ FROM_SETTINGS = "settings"
 def resolve_rules(
     roi_fields: Mapping[str, float], labeling_defaults: Mapping[str, float], settings: Rules
 ) -> tuple[Rules, dict[str, str]]:
-    """The rules of one ROI, and for each field where its value comes from.
+    """The rules of one ROI, and for each field where its value comes from; each time that it asked again is one round
+    more.
 
     Raises `InvalidRules` for a value that is fractional or out of range; nothing is clamped.
     """
@@ -32,4 +33,6 @@ def resolve_rules(
         if not isfinite(value) or value != int(value):
             raise InvalidRules(f"{name} is {value:g}, but must be a whole number")
         values[name] = int(value)
+    if again := int(roi_fields.get(AGAIN, 0)):
+        values["round"], sources["round"] = values["round"] + again, FROM_ROI
     return replace(settings, **values), sources

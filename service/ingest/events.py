@@ -11,7 +11,7 @@ from typing import Any
 
 from service.domain.work import ONE_BY_ONE, ReconcileWork, Work, work_for_changes
 from service.errors import PayloadError
-from service.label_studio.labeling import PATCH, ROI_SHAPES
+from service.label_studio.labeling import PATCH, ROI_LIVE, ROI_SHAPES
 
 TASKS_TOLD = frozenset(("ANNOTATION_CREATED", "ANNOTATIONS_CREATED", "ANNOTATION_UPDATED", "TASKS_CREATED"))
 """Events that name the tasks that changed."""
@@ -75,7 +75,7 @@ def read_event(payload: object) -> Event:
     return Event(action, tuple(work_for_changes(project_id, sorted(latest.items()), urgent=urgent)))
 
 
-OURS = (*ROI_SHAPES.values(), PATCH)
+OURS = (*ROI_SHAPES.values(), ROI_LIVE, PATCH)
 
 
 def _ordinary(payload: Mapping[str, Any]) -> bool:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 from label_studio_sdk import LabelStudio
@@ -49,6 +50,8 @@ class Project:
     title: str
     label_config: str
     task_count: int = 0
+    instruction: str = ""
+    shows_instruction: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,21 @@ class Webhook:
     all_actions: bool
     actions: tuple[str, ...]
     headers: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class MlBackend:
+    """An ML backend as Label Studio keeps it; `user` is whom it signs in as, None without signing in.
+
+    `connected`: at Label Studio's last look it answered.
+    """
+
+    id: int
+    url: str
+    title: str
+    is_interactive: bool
+    user: str | None
+    connected: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +126,14 @@ class LabelStudioClient:
             found = self._sdk.projects.get(project_id)
             if not isinstance(found.label_config, str):  # the SDK checks no types
                 raise _nonsense(f"project {project_id}", "no labeling configuration")
-            return Project(project_id, str(found.title), found.label_config, found.task_number or 0)
+            return Project(
+                project_id,
+                str(found.title),
+                found.label_config,
+                found.task_number or 0,
+                found.expert_instruction or "",
+                bool(found.show_instruction),
+            )
 
     def labeling(self, project_id: int) -> Labeling:
         """What the project's labeling configuration says to us."""
@@ -220,6 +245,29 @@ class LabelStudioClient:
             self._sdk.projects.validate_label_config(project_id, label_config=xml)
             self._sdk.projects.update(project_id, label_config=xml, request_options=ONCE)
 
+    def change_instruction(self, project_id: int, html: str, *, show: bool) -> None:
+        """Set what annotators read as instructions, and whether they see it before they start."""
+        with _translated(f"the instructions of project {project_id}"):
+            self._sdk.projects.update(project_id, expert_instruction=html, show_instruction=show, request_options=ONCE)
+
+    def upload(self, project_id: int, name: str, content: bytes) -> str:
+        """Keep a file with the project, of which no task is made; its address on this host, for members' browsers."""
+        with _translated(f"uploading {name} to project {project_id}"):
+            answer = self.http.post(
+                f"{self.url}/api/projects/{project_id}/import",
+                params={"commit_to_project": "false"},
+                files={"file": (name, content)},
+            )
+            (file_id,) = answer.raise_for_status().json()["file_upload_ids"]
+            return f"{urlsplit(self.url).path}/data/{self._sdk.files.get(file_id).file}"
+
+    def has_file(self, address: str) -> bool:
+        """Whether the file is still there that `upload` gave this address."""
+        with _translated(f"the file {address}"):
+            # Only the path is taken from it: the token goes nowhere else.
+            answer = self.http.get(httpx.URL(self.url).copy_with(raw_path=address.encode()))
+            return answer.status_code == httpx.codes.OK
+
     def touch(self, project_id: int) -> None:
         """Set the project's title to what it is, so that Label Studio sends PROJECT_UPDATED to its webhooks."""
         project = self.project(project_id)
@@ -246,6 +294,68 @@ class LabelStudioClient:
         """Keep a webhook, but have nothing sent to it."""
         with _translated(f"webhook {webhook.id}"):
             self._sdk.webhooks.update(webhook.id, url=webhook.url, is_active=False, request_options=ONCE)
+
+    def ml_backends(self, project_id: int) -> list[MlBackend]:
+        """The project's ML backends, in the order in which browsers look for an interactive one; each is looked at."""
+        with _translated(f"the ML backends of project {project_id}"):
+            found = [_ml_backend(item.dict()) for item in self._sdk.ml.list(project=project_id)]
+            return sorted(found, key=lambda backend: backend.id)
+
+    def create_ml_backend(self, project_id: int, url: str, user: str, password: str) -> MlBackend:
+        """Register an interactive ML backend; Label Studio calls it at once, and refuses one that doesn't answer.
+
+        It also makes a webhook of it, for all actions, at `url`/webhook.
+        """
+        with _translated(f"the ML backend of project {project_id}"):
+            return _ml_backend(self._sdk.ml.create(**_registration(project_id, url, user, password, True)).dict())
+
+    def update_ml_backend(
+        self, backend: MlBackend, project_id: int, url: str, user: str, password: str, *, is_interactive: bool = True
+    ) -> MlBackend:
+        """Set an ML backend to this; Label Studio calls it at once, and refuses one that doesn't answer."""
+        with _translated(f"ML backend {backend.id}"):
+            # All of it, always: what Label Studio isn't sent, it does without when it calls.
+            registration = _registration(project_id, url, user, password, is_interactive)
+            return _ml_backend(self._sdk.ml.update(backend.id, **registration).dict())
+
+    def try_ml_backend(self, backend: MlBackend, task_id: int) -> str | None:
+        """Have Label Studio call an ML backend as when somebody draws, with nothing drawn; its complaint, if any."""
+        with _translated(f"trying ML backend {backend.id}"):
+            answer = self.http.post(  # the SDK drops the answer
+                f"{self.url}/api/ml/{backend.id}/interactive-annotating",
+                json={"task": task_id, "context": {"result": []}},
+            )
+            said = answer.raise_for_status().json()
+            return None if isinstance(said.get("data"), Mapping) else str(said["errors"][0])[:500]
+
+    def some_task(self, project_id: int) -> int | None:
+        """A task of the project, whichever; None when it has none."""
+        return next((int(item["id"]) for item in self._task_pages(project_id, None, 1, "id")), None)
+
+
+def _registration(project_id: int, url: str, user: str, password: str, is_interactive: bool) -> dict[str, Any]:
+    """An ML backend of ours. Its title becomes the version of which the review stream prefills predictions."""
+    return {
+        "project": project_id,
+        "url": url,
+        "title": MODEL_VERSION,
+        "is_interactive": is_interactive,
+        "auth_method": "BASIC_AUTH",
+        "basic_auth_user": user,
+        "basic_auth_pass": password,
+        "request_options": ONCE,
+    }
+
+
+def _ml_backend(item: Mapping[str, Any]) -> MlBackend:
+    return MlBackend(
+        id=int(item["id"]),
+        url=str(item["url"]),
+        title=str(item.get("title") or ""),
+        is_interactive=bool(item.get("is_interactive")),
+        user=item.get("basic_auth_user") if item.get("auth_method") == "BASIC_AUTH" else None,
+        connected=item.get("state") not in ("DI", "ER"),
+    )
 
 
 def _subscription(url: str, actions: Sequence[str], headers: Mapping[str, str]) -> dict[str, Any]:
@@ -305,7 +415,7 @@ def _translated(what: str) -> Iterator[None]:
             f"Label Studio can't be reached for {what} ({type(error).__name__}): is it running, and is "
             "NEGATIVES_LABEL_STUDIO_URL right?"
         ) from error
-    except (ValidationError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValidationError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise _nonsense(what, type(error).__name__) from error
 
 

@@ -3,6 +3,7 @@
 https://labelstud.io/tags/ — a control's `toName` names the object tag that it draws on.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from xml.etree import ElementTree
@@ -19,6 +20,16 @@ ROI_LABELS = {shape: ROI_LABEL if name == ROI else f"{ROI_LABEL}: {shape}" for s
 """What the button for each shape says."""
 PATCH = "patch"
 PATCH_LABEL = "Negative patch"
+PATCH_VERDICT = "patch_verdict"
+"""The choices that reject a patch and say why."""
+REASONS = {"object inside": "i", "ambiguous": "a", "duplicate": "d", "poor quality": "q"}
+"""Why a patch is rejected, and the key for it."""
+ROI_LIVE = "roi_live"
+"""A rectangle without a label, for the smart tool alone: one stroke of it asks for patches at once."""
+ROI_AGAIN = "roi_again"
+"""A text per ROI; each entry asks for other patches. Of all fields only a text's entry makes the browser ask anew."""
+ROI_ANSWER = "roi_answer"
+"""The line in which we tell the annotator what came of the ROIs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,15 +37,23 @@ class Labeling:
     """What a labeling configuration says to us.
 
     `image` is the Image tag's name, `data_key` the key of the task's data that it shows, `defaults` the
-    `defaultValue` of our number fields, `rois` the names of the controls that draw ROIs. `missing` lists our controls
-    that aren't there: empty in a connected project.
+    `defaultValue` of our number fields, `controls` the names of our controls that are there, in their order.
     """
 
     image: str
     data_key: str
     defaults: Mapping[str, float] = field(default_factory=dict)
-    missing: tuple[str, ...] = ()
-    rois: frozenset[str] = frozenset((ROI,))
+    controls: tuple[str, ...] = (ROI,)
+
+    @property
+    def rois(self) -> frozenset[str]:
+        """The controls that draw ROIs."""
+        return frozenset(self.controls) & {*ROI_SHAPES.values(), ROI_LIVE}
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """What no project can do without and this one lacks: empty in a connected project."""
+        return tuple(name for name in REQUIRED if name not in self.controls)
 
 
 def read_labeling(xml: str) -> Labeling:
@@ -51,26 +70,32 @@ def read_labeling(xml: str) -> Labeling:
     name, value = image.get("name", ""), image.get("value", "")
     if not name or not value.startswith("$"):
         raise PayloadError("the labeling configuration's <Image> tag needs a name and a value like $image")
-    return Labeling(image=name, data_key=value[1:], defaults=_defaults(root), missing=_missing(root), rois=_rois(root))
+    return Labeling(image=name, data_key=value[1:], defaults=_defaults(root), controls=_controls(root))
 
 
-def connect(xml: str, rules: Rules, shapes: Iterable[str] = ()) -> str:
+def connect(xml: str, rules: Rules, shapes: Iterable[str] = (), *, live: bool = True) -> str:
     """The configuration with our controls added before its closing tag, everything else byte for byte as it was.
 
     The same text when nothing is missing. `rules` fill the number fields' defaults; `shapes` are those that an ROI may
-    be drawn as, beside the rectangle: keys of `ROI_SHAPES`.
+    be drawn as, beside the rectangle: keys of `ROI_SHAPES`. `live` adds what suggestions within the stroke need, and
+    keeps the smart tool for it: drawing controls that don't say `smart` themselves get `smart="false"`.
 
     Raises `SetupError` when a name of ours is taken by another control.
     """
     labeling = read_labeling(xml)
-    missing = (*labeling.missing, *(name for shape in shapes if (name := ROI_SHAPES[shape]) not in labeling.rois))
-    missing = tuple(dict.fromkeys(missing))
+    if live:
+        xml = _not_smart(xml, labeling.image)
+    wanted = {*REQUIRED, *EXTRAS, *(ROI_SHAPES[shape] for shape in shapes), *((ROI_LIVE,) if live else ())}
+    missing = tuple(name for name in OURS if name in wanted and name not in labeling.controls)
     if not missing:
         return xml
     if taken := {tag.get("name") for tag in _parsed(xml).iter()} & set(missing):
         raise SetupError(
             f"the labeling configuration has another control named {taken.pop()!r}: rename it, then run setup again"
         )
+    lines = _lines(labeling.image, missing, rules, _hotkeys(xml))
+    if (at := _end_of_bar(xml)) is not None:
+        return xml[:at] + "".join(f"{line}\n" for line in lines) + xml[at:]
     end = xml.rstrip()
     closing = f"</{_parsed(xml).tag}>"
     if not end.endswith(closing):
@@ -79,52 +104,129 @@ def connect(xml: str, rules: Rules, shapes: Iterable[str] = ()) -> str:
             "our controls go right before it"
         )
     at = len(end) - len(closing)
-    return xml[:at] + controls(labeling.image, missing, rules) + xml[at:]
+    return xml[:at] + _bar(lines) + xml[at:]
 
 
-def controls(image: str, missing: tuple[str, ...], rules: Rules) -> str:
-    """Our controls as XML: green ROI, magenta patches, the ROI's own number fields."""
-    to = f"toName={quoteattr(image)}"
-    lines = []
+def controls(image: str, missing: Iterable[str], rules: Rules) -> str:
+    """Our controls as XML: a bar that stays at the lower edge of the screen, so that a laptop shows it, too."""
+    return _bar(_lines(image, missing, rules, ()))
+
+
+def _bar(lines: Iterable[str]) -> str:
+    return "\n".join([f"  <Style>{STYLE}  </Style>", f"  {BAR}", *lines, "  </View>"]) + "\n"
+
+
+def _end_of_bar(xml: str) -> int | None:
+    """Where to add to the bar that is there, as two would lie over each other; None where there is none."""
+    start, depth = xml.find(BAR), 0
+    for tag in _VIEW.finditer(xml, start) if start >= 0 else ():
+        depth += {"</": -1, "<V": 0 if tag[0].endswith("/>") else 1}.get(tag[0][:2], 0)
+        if depth == 0:
+            line = xml.rfind("\n", 0, tag.start()) + 1
+            return line if xml[line : tag.start()].isspace() else tag.start()
+    return None
+
+
+def _lines(image: str, missing: Iterable[str], rules: Rules, taken: Iterable[str]) -> list[str]:
+    """Green ROI, magenta patches; the fields of the selected ROI, the verdicts on the selected patch, and our answer.
+
+    `taken` are hotkeys that the team uses itself: ours go without.
+    """
+    to, missing = f"toName={quoteattr(image)}", frozenset(missing)
+    lines: list[str] = []
+
+    def key(hotkey: str) -> str:
+        return "" if hotkey in taken else f' hotkey="{hotkey}"'
+
     for shape, name in ROI_SHAPES.items():
         if name in missing:
             tag = f"{shape.capitalize()}Labels"
             lines += [
-                f'  <{tag} name="{name}" {to} strokeWidth="3" opacity="0.1">',
-                f'    <Label value="{ROI_LABELS[shape]}" background="#00a651"/>',
-                f"  </{tag}>",
+                f'    <{tag} name="{name}" {to} smart="false" strokeWidth="3" opacity="0.1">',
+                f'      <Label value="{ROI_LABELS[shape]}" background="{GREEN}"{key("g") if name == ROI else ""}/>',
+                f"    </{tag}>",
             ]
     if PATCH in missing:
         lines += [
-            f'  <RectangleLabels name="{PATCH}" {to} strokeWidth="3" opacity="0.25">',
-            f'    <Label value="{PATCH_LABEL}" background="#ff00ff"/>',
-            "  </RectangleLabels>",
+            f'    <RectangleLabels name="{PATCH}" {to} smart="false" strokeWidth="3" opacity="0.25">',
+            f'      <Label value="{PATCH_LABEL}" background="{MAGENTA}"{key("n")}/>',
+            "    </RectangleLabels>",
         ]
-    fields = [name for name in RULE_FIELDS if name in missing]
-    if fields:
-        lines.append(f'  <View visibleWhen="region-selected" whenLabelValue="{",".join(ROI_LABELS.values())}">')
-        for name in fields:
-            title, limits = FIELDS[name]
-            lines += [
-                f'    <Header value="{title}" size="5"/>',
-                f'    <Number name="{name}" {to} perRegion="true" {limits} defaultValue="{getattr(rules, name)}"/>',
-            ]
-        lines.append("  </View>")
-    return "\n".join(lines) + "\n"
+    if ROI_LIVE in missing:
+        look = f'strokeWidth="3" strokeColor="{GREEN}" fillColor="{GREEN}" fillOpacity="0.1"'
+        lines.append(f'    <Rectangle name="{ROI_LIVE}" {to} smart="true" smartOnly="true" {look}/>')
+    fields = [
+        f'<Header value="{title}" size="6"/>'
+        f'<Number name="{name}" {to} perRegion="true" {limits} defaultValue="{getattr(rules, name)}"/>'
+        for name, (title, limits) in FIELDS.items()
+        if name in missing
+    ]
+    if ROI_AGAIN in missing:
+        fields.append(
+            f'<TextArea name="{ROI_AGAIN}" {to} perRegion="true" placeholder="other patches: any key, Enter"/>'
+        )
+    lines += _shown_for(",".join(ROI_LABELS.values()), fields)
+    if PATCH_VERDICT in missing:
+        verdicts = "".join(f'<Choice value="{reason}"{key(hotkey)}/>' for reason, hotkey in REASONS.items())
+        lines += _shown_for(
+            PATCH_LABEL,
+            [
+                '<Header value="Reject:" size="6"/>'
+                f'<Choices name="{PATCH_VERDICT}" {to} perRegion="true" choice="single" showInline="true">'
+                f"{verdicts}</Choices>"
+            ],
+        )
+    if ROI_ANSWER in missing:
+        lines.append(f'    <TextArea name="{ROI_ANSWER}" {to} editable="false" maxSubmissions="-1"/>')
+    return lines
 
 
+def _shown_for(labels: str, parts: list[str]) -> list[str]:
+    """Parts that show while a region with one of these labels is selected, side by side."""
+    if not parts:
+        return []
+    head = f'    <View className="negatives-row" visibleWhen="region-selected" whenLabelValue="{labels}">'
+    return [head, *(f"      {part}" for part in parts), "    </View>"]
+
+
+GREEN, MAGENTA = "#00a651", "#ff00ff"
+BAR = '<View className="negatives-bar">'
+STYLE = """
+    .negatives-bar, .negatives-row { display: flex; flex-wrap: wrap; align-items: center; gap: 4px 10px; }
+    .negatives-bar { position: sticky; bottom: 0; z-index: 5; padding: 4px 0;
+                     background: var(--color-neutral-background, #ffffff); }
+    .negatives-bar h4 { font-size: 13px !important; margin: 0 !important; }
+    .negatives-bar div { margin-top: 0 !important; margin-bottom: 0 !important; }
+    .negatives-bar input[type=number], .negatives-bar input[type=text] { height: 30px; width: 54px; padding: 2px 6px; }
+    .negatives-bar input[type=text] { width: 210px; }
+"""
 FIELDS = {
-    "patches": (f"Patches in this ROI (1–{MAX_PATCHES})", f'min="1" max="{MAX_PATCHES}" step="1"'),
-    "min_size": ("Smallest side, pixels (min_size)", 'min="1" step="1"'),
-    "max_size": ("Largest side, pixels (max_size)", 'min="1" step="1"'),
-    "round": ("Round (one more asks for other patches)", 'min="1" step="1"'),
+    "patches": ("patches", f'min="1" max="{MAX_PATCHES}" step="1"'),
+    "min_size": ("min_size px", 'min="1" step="1"'),
+    "max_size": ("max_size px", 'min="1" step="1"'),
+    "round": ("round", 'min="1" step="1"'),
 }
+SPECIFIED = {
+    **{name: ("RectangleLabels", {}, label) for name, label in ((ROI, ROI_LABEL), (PATCH, PATCH_LABEL))},
+    ROI_LIVE: ("Rectangle", {"smart": "true"}, ""),
+    **{name: ("Number", {"perRegion": "true"}, "") for name in RULE_FIELDS},
+    ROI_AGAIN: ("TextArea", {"perRegion": "true"}, ""),
+    PATCH_VERDICT: ("Choices", {"perRegion": "true"}, ""),
+    ROI_ANSWER: ("TextArea", {"editable": "false", "maxSubmissions": "-1"}, ""),
+}
+"""Our controls: tag, attributes that must be so, label that it must have. Shapes of an ROI beside the rectangle come
+only where they are asked for, and a control of that name that is another's doesn't matter.
+"""
+REQUIRED = (ROI, PATCH, *RULE_FIELDS)
+EXTRAS = (ROI_AGAIN, PATCH_VERDICT, ROI_ANSWER)
+OURS = (*ROI_SHAPES.values(), *(name for name in SPECIFIED if name != ROI))
+"""All of them, in the order in which they are added."""
 
 
 def _parsed(xml: str) -> ElementTree.Element:
     try:
         return ElementTree.fromstring(xml)
-    except ElementTree.ParseError as error:
+    except (ElementTree.ParseError, UnicodeError) as error:
         raise PayloadError(f"the labeling configuration is no XML: {error}") from error
 
 
@@ -132,40 +234,60 @@ def _draws_roi_on(root: ElementTree.Element, image: str) -> bool:
     return any(tag.get("name") == ROI and tag.get("toName") == image for tag in root.iter())
 
 
-def _rois(root: ElementTree.Element) -> frozenset[str]:
-    """The controls by which an ROI can be drawn."""
-    ours = {(name, f"{shape.capitalize()}Labels", ROI_LABELS[shape]): name for shape, name in ROI_SHAPES.items()}
-    keys = ((tag.get("name"), tag.tag, child.get("value")) for tag in root.iter() for child in tag)
-    return frozenset(ours[key] for key in keys if key in ours)
-
-
-def _missing(root: ElementTree.Element) -> tuple[str, ...]:
+def _controls(root: ElementTree.Element) -> tuple[str, ...]:
+    """Our controls that are there. Raises `SetupError` when another control has the name of one."""
     named = {name: tag for tag in root.iter() if (name := tag.get("name"))}
-    missing = []
-    for name, label in ((ROI, ROI_LABEL), (PATCH, PATCH_LABEL)):
-        tag = named.get(name)
-        if tag is None:
-            missing.append(name)
-        elif tag.tag != "RectangleLabels" or label not in [child.get("value") for child in tag]:
+    found = {name for name in SPECIFIED if name in named}
+    for name in found:
+        (kind, attributes, label), tag = SPECIFIED[name], named[name]
+        labels = [child.get("value") for child in tag]
+        if tag.tag != kind or attributes.items() - tag.items() or (label and label not in labels):
+            must = " ".join([kind, *(f'{key}="{value}"' for key, value in attributes.items())])
             raise SetupError(
-                f"the labeling configuration has a control named {name!r} that is not <RectangleLabels> with the "
-                f"label {label!r}: rename that control, then run setup again"
+                f"the labeling configuration has a control named {name!r} that is not <{must}>"
+                + (f" with the label {label!r}" if label else "")
+                + ": rename that control, then run setup again"
             )
-    for name in RULE_FIELDS:
-        tag = named.get(name)
-        if tag is None:
-            missing.append(name)
-        elif tag.tag != "Number" or tag.get("perRegion") != "true":
-            raise SetupError(
-                f'the labeling configuration has a control named {name!r} that is not <Number perRegion="true">: '
-                "rename that control, then run setup again"
-            )
-    if ROI not in missing and PATCH not in missing and named[ROI].get("toName") != named[PATCH].get("toName"):
+    if {ROI, PATCH} <= found and named[ROI].get("toName") != named[PATCH].get("toName"):
         raise SetupError(
             f"the controls {ROI!r} and {PATCH!r} draw on different images: give both the same toName, then run setup "
             "again"
         )
-    return tuple(missing)
+    for shape, name in ROI_SHAPES.items():
+        key = (f"{shape.capitalize()}Labels", ROI_LABELS[shape])
+        if name in named and key in [(named[name].tag, child.get("value")) for child in named[name]]:
+            found.add(name)
+    return tuple(name for name in OURS if name in found)
+
+
+DRAWS = "Rectangle|Ellipse|Polygon|Brush|KeyPoint|Bitmask|Vector"
+_NO_TAG = r"<!--.*?-->|<!\[CDATA\[.*?\]\]>|<\?.*?\?>"
+_ATTRIBUTES = r"""(?=[\s/>])(?:[^>"']|"[^"]*"|'[^']*')*>"""
+_TAG = re.compile(rf"{_NO_TAG}|<(?:{DRAWS})(?:Labels)?{_ATTRIBUTES}", re.DOTALL)
+_VIEW = re.compile(rf"{_NO_TAG}|</View\s*>|<View{_ATTRIBUTES}", re.DOTALL)
+
+
+def _not_smart(xml: str, image: str) -> str:
+    """The smart tool left to us alone: with two of them, an annotator would have to find out which is which."""
+
+    def without(match: re.Match[str]) -> str:
+        text = match[0]
+        if text.startswith(("<!", "<?")):
+            return text
+        try:
+            tag = ElementTree.fromstring(text if text.endswith("/>") else f"{text[:-1]}/>")
+        except ElementTree.ParseError:  # it uses an entity of the document's own
+            return text
+        if tag.get("toName") != image or {name.lower() for name, _ in tag.items()} & {"smart", "smartonly"}:
+            return text
+        attributes = text.removesuffix(">").removesuffix("/").rstrip()
+        return f'{attributes} smart="false"{text[len(attributes) :]}'
+
+    return _TAG.sub(without, xml)
+
+
+def _hotkeys(xml: str) -> frozenset[str]:
+    return frozenset(key.lower() for tag in _parsed(xml).iter() if (key := tag.get("hotkey")))
 
 
 def _defaults(root: ElementTree.Element) -> dict[str, float]:

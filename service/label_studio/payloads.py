@@ -5,19 +5,36 @@ the upright image; rotation is in degrees clockwise about the top-left corner.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
-from math import atan2, degrees, hypot
+from functools import partial
+from math import atan2, degrees, hypot, isfinite
 from typing import Any
 
-from service.domain.geometry import TOLERANCE, Box, Ellipse, Outline, Painted, Polygon, Shape, closed, inward, turned
+from service.domain.geometry import (
+    TOLERANCE,
+    Box,
+    Ellipse,
+    Outline,
+    Painted,
+    Polygon,
+    Shape,
+    closed,
+    inward,
+    outward,
+    turned,
+)
 from service.domain.model import (
+    AGAIN,
+    LIVE_PREFIX,
+    LONGEST_SIDE,
     MODEL_VERSION,
     ROI_PREFIX,
     RULE_FIELDS,
     Cause,
     Explanation,
+    LiveAnswer,
     Memory,
     Patch,
     Proposal,
@@ -31,10 +48,20 @@ from service.domain.model import (
     Task,
     patch_id,
     roi_echo_id,
+    roi_live_id,
 )
 from service.errors import NegativesError, PayloadError
 from service.label_studio.brush import bitmask_alpha, brush_alpha, encode_brush
-from service.label_studio.labeling import PATCH, PATCH_LABEL, ROI_LABELS, ROI_SHAPES, Labeling
+from service.label_studio.labeling import (
+    PATCH,
+    PATCH_LABEL,
+    PATCH_VERDICT,
+    ROI_AGAIN,
+    ROI_ANSWER,
+    ROI_LABELS,
+    ROI_SHAPES,
+    Labeling,
+)
 from service.raster import painted
 
 Json = Mapping[str, Any]
@@ -42,7 +69,10 @@ Offers = Sequence[tuple[StandingPrediction, datetime]]
 """Our predictions of a task, and when each was changed last."""
 
 # What reading JSON of another shape, or numbers beyond all bounds, raises.
-UNREADABLE = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError)
+UNREADABLE = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError)
+
+REACH = Box(-LONGEST_SIDE, -LONGEST_SIDE, LONGEST_SIDE, LONGEST_SIDE)
+"""As far as a region may reach, in pixels."""
 
 HALF = 128
 """Of a brush's alpha, 0 to 255."""
@@ -62,8 +92,8 @@ def read_task(payload: Json, labeling: Labeling) -> Task:
     try:
         task_id, project_id = int(payload["id"]), _project_id(payload["project"])
         updated_at = _moment(payload["updated_at"])
-        annotations = [_mapping(item, "annotation") for item in payload.get("annotations") or ()]
-        predictions = [_mapping(item, "prediction") for item in payload.get("predictions") or ()]
+        annotations = [mapping(item, "annotation") for item in payload.get("annotations") or ()]
+        predictions = [mapping(item, "prediction") for item in payload.get("predictions") or ()]
         image = str((payload.get("data") or {}).get(labeling.data_key) or "")
     except UNREADABLE as error:
         raise PayloadError(f"Label Studio sent something that is no task: {error!r}") from error
@@ -82,17 +112,9 @@ def read_task(payload: Json, labeling: Labeling) -> Task:
     reader = _RegionReader(task_id, labeling, offers)
     refusal = None
     for annotation in submitted:
-        try:
-            reader.read(annotation)
-        except NegativesError as error:
-            refusal = f"annotation {annotation['id']}: {error}"
-        except UNREADABLE as error:
-            lacks = f"a region lacks {error}" if isinstance(error, KeyError) else "a region in it has no sense"
-            refusal = f"annotation {annotation['id']} can't be read: {lacks}"
-    if len(reader.sizes) > 1:
-        sizes = " and ".join(f"{width} × {height}" for width, height in sorted(reader.sizes))
-        refusal = f"its regions disagree about the image's size ({sizes} px): was the image replaced?"
-    return Task(
+        refusal = problem_of(partial(reader.read, annotation), f"annotation {annotation['id']}") or refusal
+    refusal = disagreement(reader.sizes) or refusal
+    task = Task(
         id=task_id,
         project_id=project_id,
         image=image,
@@ -104,10 +126,81 @@ def read_task(payload: Json, labeling: Labeling) -> Task:
         standing=tuple(standing for standing, _ in offers),
         refusal=refusal,
     )
+    return replace(task, refusal=problem_of(lambda: task.image_digest, "the address of its image") or refusal)
+
+
+def disagreement(sizes: Collection[tuple[int, int]]) -> str | None:
+    """What is wrong when regions say that their image has different sizes."""
+    if len(sizes) < 2:
+        return None
+    told = " and ".join(f"{width} × {height}" for width, height in sorted(sizes))
+    return f"its regions disagree about the image's size ({told} px): was the image replaced?"
+
+
+@dataclass(frozen=True, slots=True)
+class Regions:
+    """What an annotation, a draft or a stroke holds, sorted. `shown` is what the ROIs of a proposal say was shown with
+    them, None without such an ROI; `fields` are by the id of the ROI, `reasons` against patches by the id of the patch.
+    """
+
+    sizes: frozenset[tuple[int, int]]
+    rois: tuple[Roi, ...]
+    held: tuple[Patch, ...]
+    exclusions: tuple[Shape, ...]
+    shown: frozenset[str] | None
+    fields: Mapping[str, Mapping[str, float]]
+    reasons: Mapping[str, str]
+
+
+def read_regions(result: Sequence[Json], task_id: int, labeling: Labeling) -> Regions:
+    """Sort regions into ROIs that were drawn, patches, and whatever else excludes.
+
+    Raises `PayloadError`, or what reading JSON of another shape raises (`UNREADABLE`).
+    """
+    results, draw_rois = [mapping(item, "result") for item in result], labeling.rois
+    fields = _roi_fields(results)
+    # Whatever label is active when suggestions are accepted, Label Studio adds to all of them, even to our answer line.
+    patch_ids = {_id(item) for item in results if item.get("from_name") == PATCH} - {""}
+    not_regions = {_id(i) for i in results if i.get("from_name") == ROI_ANSWER and "original_width" not in i} - {""}
+    sizes: set[tuple[int, int]] = set()
+    rois: dict[str, Roi] = {}
+    held: list[Patch] = []
+    exclusions: list[Shape] = []
+    shown: set[str] | None = None
+    for item in results:
+        name, region_id = item.get("from_name"), _id(item)
+        if item.get("type") in NOT_DRAWN or item.get("to_name") != labeling.image or region_id in not_regions:
+            continue
+        size = _size(item)
+        sizes.add(size)
+        if name == PATCH and not _is_roi(region_id):
+            box = _patch_box(item, size)
+            _check_reach(item, box)
+            held.append(Patch(region_id or patch_id(task_id, box), box, _provenance(item)))
+        elif name in draw_rois and (region_id not in patch_ids or _is_roi(region_id)):
+            if region_id.startswith(ROI_PREFIX):
+                shown = (shown or set()) | set(_meta(item).get("shown", ()))
+            else:
+                # A stroke that was labelled afterwards comes twice, under one id.
+                drawn = Roi(region_id, _roi_outline(item, size), fields.get(region_id, {}), _live_answer(item))
+                _check_reach(item, drawn.box)
+                rois[region_id or f"#{len(rois)}"] = drawn
+        elif name != PATCH and name not in draw_rois and (exclusion := _shape(item, size)) is not None:
+            _check_reach(item, exclusion.bounds)
+            exclusions.append(exclusion)
+    return Regions(
+        sizes=frozenset(sizes),
+        rois=tuple(rois.values()),
+        held=tuple(held),
+        exclusions=tuple(exclusions),
+        shown=None if shown is None else frozenset(shown),
+        fields=fields,
+        reasons=_reasons(results),
+    )
 
 
 class _RegionReader:
-    """Sorts the regions of a task's annotations into ROIs, exclusions and reviews."""
+    """Gathers the regions of a task's annotations: ROIs, exclusions and reviews."""
 
     def __init__(self, task_id: int, labeling: Labeling, offers: Offers) -> None:
         self.task_id = task_id
@@ -126,49 +219,54 @@ class _RegionReader:
 
     def read(self, annotation: Json) -> None:
         """Read one submitted annotation; later ones win where two people drew the same ROI."""
-        held: list[Patch] = []
-        shown: set[str] | None = None
-        results = [_mapping(item, "result") for item in annotation.get("result") or ()]
-        fields = _roi_fields(results)
-        rois: list[Roi] = []
-        for result in results:
-            if result.get("type") in NOT_DRAWN or result.get("to_name") != self.labeling.image:
-                continue
-            size = _size(result)
-            self.sizes.add(size)
-            name, region_id = result.get("from_name"), str(result.get("id") or "")
-            if name in self.labeling.rois:
-                if region_id.startswith(ROI_PREFIX):
-                    shown = (shown or set()) | set(_meta(result).get("shown", ()))
-                    self.fields.setdefault(region_id, {}).update(fields.get(region_id, {}))
-                else:
-                    rois.append(Roi(region_id, _roi_outline(result, size), fields.get(region_id, {})))
-            elif name == PATCH:
-                box = _patch_box(result, size)
-                held.append(Patch(region_id or patch_id(self.task_id, box), box, _provenance(result)))
-            elif (exclusion := _shape(result, size)) is not None:
-                self.exclusions.append(exclusion)
-        for roi in rois:
+        found = read_regions(annotation.get("result") or (), self.task_id, self.labeling)
+        self.sizes |= found.sizes
+        self.exclusions += found.exclusions
+        for region_id, fields in found.fields.items():
+            if region_id.startswith(ROI_PREFIX):
+                self.fields.setdefault(region_id, {}).update(fields)
+        for roi in found.rois:
             echo = roi_echo_id(self.task_id, roi)
-            self.rois[echo] = roi
+            self.rois[echo] = replace(roi, answer=_both(self.rois.get(echo), roi))
             self.fields.setdefault(echo, {}).update(roi.fields)
-        inferred = shown is None
-        if shown is None:
-            shown = _shown_otherwise(annotation, held, self.offers)
-        if held or shown:
+        answered = {region_id for roi in found.rois if roi.answer for region_id in roi.answer.placed}
+        guessed = set() if found.shown is not None else _shown_otherwise(annotation, found.held, self.offers)
+        shown = frozenset((found.shown or set()) | answered | guessed)
+        if found.held or shown:
             self.reviews.append(
                 Review(
                     annotation_id=int(annotation["id"]),
                     reviewer=_user_id(annotation.get("completed_by")),
                     at=_moment(annotation["updated_at"]),
-                    held=tuple(held),
-                    shown=frozenset(shown),
-                    inferred=inferred,
+                    held=found.held,
+                    shown=shown,
+                    inferred=found.shown is None and (bool(guessed) or not answered),
+                    reasons=found.reasons,
                 )
             )
 
 
-def _shown_otherwise(annotation: Json, held: list[Patch], offers: Offers) -> set[str]:
+def _both(before: Roi | None, roi: Roi) -> LiveAnswer | None:
+    """What two ROIs of one outline were answered: the later one's, and the earlier one's of the same round."""
+    first, later = before.answer if before else None, roi.answer
+    if first is None or later is None:
+        return later or first
+    return replace(later, placed={**first.placed, **later.placed}) if first.round == later.round else later
+
+
+def problem_of(read: Callable[[], object], where: str) -> str | None:
+    """Why something can't be read, as a sentence that names where it stands; None when it can."""
+    try:
+        read()
+    except NegativesError as error:
+        return f"{where}: {error}"
+    except UNREADABLE as error:
+        lacks = f"a region lacks {error}" if isinstance(error, KeyError) else "something in it has no sense"
+        return f"{where} can't be read: {lacks}"
+    return None
+
+
+def _shown_otherwise(annotation: Json, held: Sequence[Patch], offers: Offers) -> set[str]:
     """What a reviewer was shown when their annotation has lost the ROI that lists it.
 
     If the annotation was made from our prediction: what the prediction remembers of it, else what is on offer, or was
@@ -189,6 +287,8 @@ def _standing(prediction: Json) -> StandingPrediction:
     results = prediction.get("result") or []
     patches, explanations, rois, memory = [], [], [], Memory()
     for result in results:
+        if result.get("from_name") == ROI_ANSWER:
+            continue
         size, region_id = _size(result), str(result["id"])
         if result.get("from_name") == PATCH:
             patches.append(Patch(region_id, _patch_box(result, size), _provenance(result)))
@@ -218,7 +318,7 @@ def _read_shortfall(noted: Json | None) -> Shortfall | None:
         placed=int(noted["placed"]),
         cause=Cause(noted["cause"]),
         reason=str(noted["reason"]),
-        largest_free_square=None if largest is None else Box.sized(*largest),
+        largest_free_square=None if largest is None else _noted_box(largest),
         at_most=noted["at_most"],
     )
 
@@ -231,7 +331,7 @@ def _write_shortfall(shortfall: Shortfall) -> dict[str, Any]:
 def _read_memory(noted: Json) -> Memory:
     return Memory(
         shown={int(annotation): frozenset(ids) for annotation, ids in noted["shown"].items()},
-        rejected={str(region): Box.sized(*box) for region, box in noted["rejected"].items()},
+        rejected={str(region): _noted_box(box) for region, box in noted["rejected"].items()},
         before=frozenset(noted["before"]),
     )
 
@@ -281,16 +381,45 @@ def _roi_fields(results: list[Json]) -> dict[str, dict[str, float]]:
             value = (result.get("value") or {}).get("number")
             if value is not None:
                 found.setdefault(str(result["id"]), {})[result["from_name"]] = float(value)
+        elif result.get("type") == "textarea" and result.get("from_name") == ROI_AGAIN:
+            text = (result.get("value") or {}).get("text") or ()
+            found.setdefault(str(result["id"]), {})[AGAIN] = 1 if isinstance(text, str) else len(text)
     return found
+
+
+def _reasons(results: list[Json]) -> dict[str, str]:
+    """Why patches that are still there are rejected."""
+    found = {}
+    for result in results:
+        choices = (result.get("value") or {}).get("choices")
+        if result.get("type") == "choices" and result.get("from_name") == PATCH_VERDICT and choices:
+            found[str(result["id"])] = str(choices[0])
+    return found
+
+
+def _id(result: Json) -> str:
+    return str(result.get("id") or "")
+
+
+def _is_roi(region_id: str) -> bool:
+    """Whether we gave it this id, and it is an ROI."""
+    return region_id.startswith((ROI_PREFIX, LIVE_PREFIX))
 
 
 def _size(result: Json) -> tuple[int, int]:
     width, height = result.get("original_width"), result.get("original_height")
-    if not isinstance(width, int) or not isinstance(height, int) or width < 1 or height < 1:
+    sides = range(1, LONGEST_SIDE + 1)
+    if not isinstance(width, int) or not isinstance(height, int) or width not in sides or height not in sides:
         raise PayloadError(f"region {result.get('id')} doesn't say how large its image is")
     if result.get("image_rotation"):
         raise PayloadError("the image was turned in Label Studio: turn it back and submit again")
     return width, height
+
+
+def _check_reach(result: Json, bounds: Box) -> None:
+    """Raises `PayloadError` for a region that reaches farther than any image: its pixels would fill the memory."""
+    if not REACH.holds(bounds):
+        raise PayloadError(f"region {result.get('id')} lies more than {LONGEST_SIDE:,} px away from its image")
 
 
 def _rectangle(result: Json, size: tuple[int, int]) -> Polygon:
@@ -354,9 +483,14 @@ def _shape(result: Json, size: tuple[int, int]) -> Shape | None:
     if kind.startswith("keypoint"):
         radius = value["width"] * width / 200  # its width is the diameter in percent of the image's width
         return _ellipse(x, y, radius, radius, 0.0)
-    across, down = value["width"] * width / 100, value["height"] * height / 100
-    shape = closed(turned(((0, 0), (across, 0), (across, down), (0, down)), (x, y), rotation))
-    return shape if rotation % 360 else shape.bounds
+    return _rectangle_shape(x, y, value["width"] * width / 100, value["height"] * height / 100, rotation)
+
+
+def _rectangle_shape(x: float, y: float, across: float, down: float, rotation: float) -> Shape:
+    """A rectangle; most objects are upright ones, so their box comes without a polygon."""
+    if rotation % 360:
+        return closed(turned(((0, 0), (across, 0), (across, down), (0, down)), (x, y), rotation))
+    return outward(min(x, x + across), min(y, y + down), max(x, x + across), max(y, y + down))
 
 
 def _ellipse(x: float, y: float, radius_x: float, radius_y: float, rotation: float) -> Shape:
@@ -385,18 +519,34 @@ def _meta(result: Json) -> Json:
     return found if isinstance(found, Mapping) else {}
 
 
+def _noted_box(xywh: Sequence[Any]) -> Box:
+    """A box as we noted it, `[x, y, width, height]` in pixels; `ValueError` for one that no image has."""
+    box = Box.sized(*map(int, xywh))
+    if not REACH.holds(box):
+        raise ValueError(f"far away: {box}")
+    return box
+
+
+def _live_answer(result: Json) -> LiveAnswer | None:
+    meta = _meta(result)
+    if "placed" not in meta:
+        return None
+    placed = {str(region): _noted_box(box) for region, box in meta["placed"].items()}
+    return LiveAnswer(int(meta["round"]), placed, str(meta.get("image", "")))
+
+
 def _provenance(result: Json) -> Provenance | None:
     meta = _meta(result)
     try:
         return Provenance(
-            roi=Box.sized(*meta["roi"]),
+            roi=_noted_box(meta["roi"]),
             rules=Rules(**meta["rules"]),
             rules_from=meta["rules_from"],
             seed=int(meta["seed"]),
             version=str(meta["version"]),
             image=str(meta.get("image", "")),
         )
-    except (KeyError, TypeError, ValueError, NegativesError):
+    except (*UNREADABLE, NegativesError):
         return None  # drawn by hand, or its note was rewritten: the box itself still counts
 
 
@@ -412,23 +562,82 @@ def write_prediction(proposal: Proposal, labeling: Labeling) -> dict[str, Any]:
         if len(results) == 1 and proposal.memory != Memory():
             results[0]["meta"]["negatives"]["memory"] = _write_memory(proposal.memory)
         results += [_patch_result(patch, proposal, labeling) for patch in outcome.patches]
+    if any(outcome.explanation for outcome in proposal.outcomes):
+        results += _answer_line(proposal, labeling)
     return {"task": proposal.task_id, "model_version": MODEL_VERSION, "result": results}
+
+
+def write_live_answer(proposal: Proposal, labeling: Labeling) -> list[dict[str, Any]]:
+    """The answer to a stroke, as the regions that Label Studio suggests.
+
+    Each ROI comes first: accepted, it takes the place of the stroke, keeps the stroke's fields, and remembers what was
+    placed in it. The last is the line that says what came of it, if the project has one.
+    """
+    results: list[dict[str, Any]] = []
+    for outcome in proposal.outcomes:
+        results += _live_roi_results(outcome, proposal, labeling)
+        results += [_patch_result(patch, proposal, labeling) for patch in outcome.patches]
+    return results + (_answer_line(proposal, labeling) if results else [])
+
+
+def _live_roi_results(outcome: RoiOutcome, proposal: Proposal, labeling: Labeling) -> Iterator[dict[str, Any]]:
+    roi = outcome.roi
+    kind, value = _drawn(roi.outline, proposal)
+    region = _region(roi_live_id(proposal.task_id, roi), kind, proposal, labeling)
+    fields = {name: number for name, number in roi.fields.items() if name in RULE_FIELDS and isfinite(number)}
+    placed = {patch.id: list(patch.box.as_xywh()) for patch in outcome.patches}
+    note: dict[str, Any] = {}
+    if outcome.rules is not None:
+        image = next((patch.provenance.image for patch in outcome.patches if patch.provenance), "")
+        note = {"round": outcome.rules.round, "placed": placed, "image": image}
+        if AGAIN in roi.fields:
+            fields["round"] = outcome.rules.round
+    yield {
+        **region,
+        "from_name": ROI_SHAPES[kind],
+        "value": {**value, f"{kind}labels": [ROI_LABELS[kind]]},
+        "meta": {"text": [_said_of(outcome, proposal)], "negatives": note},
+    }
+    for name, number in fields.items():
+        yield {**region, "from_name": name, "type": "number", "value": {**value, "number": number}}
+
+
+def _answer_line(proposal: Proposal, labeling: Labeling) -> list[dict[str, Any]]:
+    """What came of all ROIs, where the annotator sees it without selecting anything."""
+    said = [_said_of(outcome, proposal) for outcome in proposal.outcomes]
+    if len(said) > 1:
+        said = [f"ROI {number}: {text}" for number, text in enumerate(said, 1)]
+    return write_answer_line(" ".join(said), labeling)
+
+
+def write_answer_line(text: str, labeling: Labeling) -> list[dict[str, Any]]:
+    """The line for the annotator, if the project has one."""
+    if ROI_ANSWER not in labeling.controls:
+        return []
+    line = {"id": ROI_ANSWER, "from_name": ROI_ANSWER, "to_name": labeling.image, "type": "textarea"}
+    return [{**line, "value": {"text": [text]}}]
+
+
+def _said_of(outcome: RoiOutcome, proposal: Proposal) -> str:
+    """What a person is told of one ROI."""
+    if outcome.is_gone:
+        return "Nothing is on offer for this ROI any more; what was said of its patches still counts."
+    explanation, count = outcome.explanation, len(outcome.patches)
+    text = explanation.text if explanation else f"{count} of {count} patches placed." if count else "All are there."
+    if proposal.is_unlabelled:
+        text += " No object is labelled in this picture: label them first, or be sure that there is none."
+    return text
 
 
 def _roi_result(outcome: RoiOutcome, proposal: Proposal, labeling: Labeling) -> dict[str, Any]:
     kind, value = _drawn(outcome.roi.outline, proposal)
     explanation = outcome.explanation
-    text = explanation.text if explanation else f"{len(outcome.patches)} of {len(outcome.patches)} patches placed."
-    if proposal.is_unlabelled:
-        text += " No object is labelled in this picture: label them first, or be sure that there is none."
-    if outcome.is_gone:
-        text = "This ROI was deleted; what was said of its patches still counts."
     return {
         **_region(roi_echo_id(proposal.task_id, outcome.roi), kind, proposal, labeling),
         "from_name": ROI_SHAPES[kind],
         "value": {**value, f"{kind}labels": [ROI_LABELS[kind]]},
         "meta": {
-            "text": [text],
+            "text": [_said_of(outcome, proposal)],
             "negatives": {
                 "shown": [patch.id for patch in proposal.patches],
                 "explanation": explanation and explanation.text,
@@ -512,7 +721,8 @@ def _percents(xywh: tuple[float, float, float, float], proposal: Proposal) -> di
 # ---------------------------------------------------------------- small things
 
 
-def _mapping(item: Any, what: str) -> Json:
+def mapping(item: Any, what: str) -> Json:
+    """The item, if it is an object; `TypeError` naming it otherwise."""
     if not isinstance(item, Mapping):
         raise TypeError(f"{what} is a {type(item).__name__}")
     return item

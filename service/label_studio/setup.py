@@ -1,40 +1,27 @@
-"""Connecting a project: our controls, the webhook, and a check both ways. Run again it changes nothing."""
+"""Connecting a project: our controls, instructions, webhook and ML backend, and a check both ways.
+
+Run again it changes nothing.
+"""
 
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
+from hashlib import sha256
+from pathlib import Path
 
 import httpx
 
 from service.domain.model import Rules
 from service.errors import LabelStudioError, SetupError
-from service.label_studio.client import LabelStudioClient, Webhook
-from service.label_studio.labeling import ROI_SHAPES, connect, read_labeling
+from service.label_studio.client import LabelStudioClient, Project, Webhook
+from service.label_studio.instructions import picture_in, with_instructions
+from service.label_studio.labeling import connect, read_labeling
+from service.label_studio.live import ELSEWHERE, Live, other_first, set_up_live
+from service.label_studio.steps import CURE, Outcome, Step
 
-CURE = (
-    "Label Studio refuses private and loopback addresses for webhooks by default. On Label Studio's side set "
-    "SSRF_PROTECTION_ENABLED=false, or tighter: USE_DEFAULT_BANNED_SUBNETS=false and USER_ADDITIONAL_BANNED_SUBNETS "
-    "naming all networks but the one that this service is in (docker-compose.yml shows how); restart Label Studio, "
-    "then run setup again"
-)
 WAIT_SECONDS = 5.0
-
-
-class Outcome(StrEnum):
-    """How one step of the set-up ended."""
-
-    FINE = "ok"
-    CHANGED = "done"
-    TROUBLE = "trouble"
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One step, how it ended, and the sentence for the person who runs it."""
-
-    outcome: Outcome
-    text: str
+PICTURE = Path(__file__).with_name("switch_on.png")
+"""Where to switch live suggestions on; `python -m tests.docs.draw_switches` makes it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +39,7 @@ def set_up(
     studio: LabelStudioClient,
     rules: Rules,
     wanted: Subscription,
+    live: Live,
     service: httpx.Client,
     looks_asked_for: Callable[[int], frozenset[str]],
     tell: Callable[[Step], None],
@@ -59,9 +47,10 @@ def set_up(
 ) -> bool:
     """Connect a project and check both ways, telling each step as it ends; True when all is well.
 
-    `service` calls this service as people on its machine do; `looks_asked_for` tells which events have come in;
-    `shapes` are those that ROIs shall be drawn as, beside the rectangle: keys of `ROI_SHAPES`. Raises `SetupError` when
-    the project can't be connected, `LabelStudioError` when Label Studio says no.
+    `wanted` and `live` are the webhook and the ML backend as they should be; `service` calls this service as people on
+    its machine do; `looks_asked_for` tells which events have come in; `shapes` are those that ROIs shall be drawn as,
+    beside the rectangle: keys of `ROI_SHAPES`. Raises `SetupError` when the project can't be connected,
+    `LabelStudioError` when Label Studio says no.
     """
     project = studio.project(project_id)
     tell(
@@ -70,42 +59,46 @@ def set_up(
             f"Label Studio answers, signed in as {studio.whoami()}; the project is {project.title!r}",
         )
     )
-    labeling = connect(project.label_config, rules, shapes)
+    is_live = live.wanted and other_first(project_id, studio=studio, live=live) is None
+    labeling = connect(project.label_config, rules, shapes, live=is_live)
     if labeling == project.label_config:
         tell(Step(Outcome.FINE, "the labeling configuration has our controls" + _other_defaults(labeling, rules)))
     else:
-        added = ", ".join(_added(project.label_config, labeling))
         studio.change_label_config(project_id, labeling)
-        tell(Step(Outcome.CHANGED, f"added to the labeling configuration: {added}"))
+        tell(Step(Outcome.CHANGED, _changed(project.label_config, labeling)))
+    tell(instructed := _instruct(project, studio, is_live=is_live))
     tell(_register(project_id, studio, wanted))
     if (trouble := _trouble_from_here(service, wanted)) is not None:
         tell(Step(Outcome.TROUBLE, trouble))
         return False
     tell(Step(Outcome.FINE, f"the service answers at {wanted.url} and knows the secret"))
+    well = instructed.outcome is not Outcome.TROUBLE
+    for step in set_up_live(project_id, studio=studio, live=live):
+        tell(step)
+        well = well and step.outcome is not Outcome.TROUBLE
     before = looks_asked_for(project_id)
     studio.touch(project_id)
     deadline = time.monotonic() + WAIT_SECONDS
     while time.monotonic() < deadline:
         if looks_asked_for(project_id) - before:
             tell(Step(Outcome.FINE, "an event from Label Studio reached the service and became a durable job"))
-            return True
+            return well
         time.sleep(0.1)
     tell(
         Step(
             Outcome.TROUBLE,
             f"no event from Label Studio reached the service at {wanted.url}, though it answers from here. {CURE}. "
-            "If Label Studio runs in a container or on another machine, NEGATIVES_PUBLIC_URL must be an address that "
-            "works from there; and this command must see the service's database (NEGATIVES_DATABASE_URL)",
+            f"{ELSEWHERE}; and this command must see the service's database (NEGATIVES_DATABASE_URL)",
         )
     )
     return False
 
 
-def _added(xml: str, connected: str) -> list[str]:
-    """Our controls that connecting has brought."""
-    before, after = read_labeling(xml), read_labeling(connected)
-    shapes = [name for name in ROI_SHAPES.values() if name in after.rois - before.rois]
-    return [*dict.fromkeys((*shapes, *before.missing))]
+def _changed(xml: str, connected: str) -> str:
+    """What connecting has done to the configuration."""
+    before, after = read_labeling(xml).controls, read_labeling(connected).controls
+    added = ", ".join(name for name in after if name not in before)
+    return f"added to the labeling configuration: {added}" if added else "kept the smart tool for live suggestions"
 
 
 def _other_defaults(xml: str, rules: Rules) -> str:
@@ -115,6 +108,31 @@ def _other_defaults(xml: str, rules: Rules) -> str:
         f"{name} {value:g}" for name, value in defaults.items() if name != "round" and value != getattr(rules, name)
     ]
     return f"; its defaults go before the settings: {', '.join(others)}" if others else ""
+
+
+def _instruct(project: Project, studio: LabelStudioClient, *, is_live: bool) -> Step:
+    """Our part of the instructions; shown before people start only where there were none."""
+    try:
+        picture = _picture(project, studio) if is_live else None
+        html = with_instructions(project.instruction, picture)
+        if html == project.instruction:
+            return Step(Outcome.FINE, "the project's instructions say how to get patches")
+        none_before = not project.instruction.strip()
+        studio.change_instruction(project.id, html, show=none_before or project.shows_instruction)
+    except LabelStudioError as error:
+        return Step(Outcome.TROUBLE, f"the project's instructions don't say yet how to get patches: {error}")
+    shown = ", shown before labeling" if none_before else "; the team's own are as they were"
+    return Step(Outcome.CHANGED, f"wrote into the project's instructions how to get patches{shown}")
+
+
+def _picture(project: Project, studio: LabelStudioClient) -> str:
+    """The address of the picture, which is uploaded once: Label Studio drops pictures that come within the HTML."""
+    content = PICTURE.read_bytes()
+    name = f"negatives-switch-on-{sha256(content).hexdigest()[:8]}.png"
+    there = picture_in(project.instruction)
+    if there is not None and there.startswith("/") and there.endswith(name) and studio.has_file(there):
+        return there
+    return studio.upload(project.id, name, content)
 
 
 def _register(project_id: int, studio: LabelStudioClient, wanted: Subscription) -> Step:

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -89,6 +90,40 @@ def test_a_value_that_is_no_whole_number_is_called_that(value: float) -> None:
     with pytest.raises(InvalidRules) as refusal:
         resolve_rules({"patches": value}, {}, SETTINGS)
     assert str(refusal.value) == f"patches is {value:g}, but must be a whole number"
+
+
+@pytest.mark.parametrize(
+    ("in_roi", "in_labeling", "settings", "expected"),
+    [
+        pytest.param({"again": 1}, {}, SETTINGS, 2, id="once"),
+        pytest.param({"again": 3}, {}, SETTINGS, 4, id="three times"),
+        pytest.param({"again": 2, "round": 5.0}, {}, SETTINGS, 7, id="beside a round"),
+        pytest.param({"again": 2}, {"round": 4}, SETTINGS, 6, id="beside a default"),
+        pytest.param({"again": 0}, {}, SETTINGS, 1, id="not at all"),
+    ],
+)
+def test_each_time_that_an_roi_asked_again_is_one_round_more(
+    in_roi: dict[str, float], in_labeling: dict[str, float], settings: Rules, expected: int
+) -> None:
+    """From whatever round it is in."""
+    assert resolve_rules(in_roi, in_labeling, settings)[0] == replace(settings, round=expected)
+
+
+@pytest.mark.parametrize(("again", "source"), [(1, "ROI"), (0, "labeling configuration")])
+def test_a_round_that_was_asked_for_comes_from_the_roi(again: int, source: str) -> None:
+    """Whatever the default is."""
+    assert resolve_rules({"again": again}, {"round": 4}, SETTINGS)[1]["round"] == source
+
+
+def test_nobody_s_default_asks_again() -> None:
+    """Only who drew the ROI does."""
+    assert resolve_rules({}, {"again": 3}, SETTINGS)[0] == SETTINGS
+
+
+def test_asking_again_doesn_t_mend_a_wrong_round() -> None:
+    """What is no whole number stays none."""
+    with pytest.raises(InvalidRules, match=r"round is 0\.5"):
+        resolve_rules({"round": 0.5, "again": 1}, {}, SETTINGS)
 
 
 def test_a_field_that_is_no_rule_is_left_alone() -> None:

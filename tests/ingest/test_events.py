@@ -18,6 +18,10 @@ PAYLOADS = Path(__file__).parent.parent / "payloads"
 PREFIX = "webhook_"
 
 RECORDED: dict[str, tuple[str, Work]] = {
+    "annotation_answered_live": (
+        "ANNOTATION_CREATED",
+        ProposeWork(project_id=1, task_ids=(3,), mark="2026-11-20T14:06:56.803816+00:00", urgent=True),
+    ),
     "annotation_created": (
         "ANNOTATION_CREATED",
         ProposeWork(project_id=5, task_ids=(408,), mark="2026-11-20T07:55:29.033867+00:00", urgent=True),
@@ -149,6 +153,7 @@ def test_everyday_labelling_makes_no_job_of_its_own() -> None:
     "payload",
     [
         *(pytest.param(labelled("label", name), id=f"an ROI: {shape}") for shape, name in ROI_SHAPES.items()),
+        pytest.param(labelled("label", "roi_live"), id="a stroke that wasn't answered"),
         pytest.param(labelled("patch"), id="a verdict"),
         pytest.param(labelled("label", total_predictions=1), id="an object where patches are on offer"),
         pytest.param(labelled("label", total_predictions=None), id="a count that isn't there"),

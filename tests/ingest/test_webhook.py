@@ -10,6 +10,7 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
+from service.domain.model import Rules
 from service.domain.work import ProposeWork, ReconcileWork, Work
 from service.errors import LabelStudioUnavailable
 from service.ingest.webhook import PATH, SECRET_HEADER
@@ -58,7 +59,7 @@ def desk() -> Desk:
 @pytest.fixture
 def client(desk: Desk) -> FlaskClient:
     """Label Studio's side."""
-    return create_app(secret=SECRET, put=desk.put, max_webhook_bytes=LIMIT).test_client()
+    return create_app(secret=SECRET, put=desk.put, max_webhook_bytes=LIMIT, rules=Rules()).test_client()
 
 
 def deliver(client: FlaskClient, body: bytes | object, secret: str | None = SECRET) -> TestResponse:
@@ -126,7 +127,7 @@ def test_without_the_secret_nothing_is_put_in(client: FlaskClient, desk: Desk, s
 
 def test_a_secret_that_is_not_ascii_is_known(desk: Desk) -> None:
     """Its letters are compared, not only those of ASCII."""
-    client = create_app(secret="Geheimnis für 8", put=desk.put, max_webhook_bytes=LIMIT).test_client()
+    client = create_app(secret="Geheimnis für 8", put=desk.put, max_webhook_bytes=LIMIT, rules=Rules()).test_client()
     assert deliver(client, CREATED, "Geheimnis für 8").status_code == 202
 
 

@@ -1,7 +1,9 @@
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
 
 import httpx
 import pytest
@@ -17,7 +19,7 @@ from service.errors import (
     PredictionsDropped,
     Unauthorized,
 )
-from service.label_studio.client import LabelStudioClient, Webhook
+from service.label_studio.client import LabelStudioClient, MlBackend, Webhook
 from service.label_studio.labeling import Labeling, read_labeling
 from service.label_studio.payloads import read_task
 from tests.factories import patch, roi
@@ -28,6 +30,7 @@ P = 5
 PROJECT = f"/api/projects/{P}/"
 IMPORT = f"POST /api/projects/{P}/import/predictions"
 LABELING = read_labeling(recorded("project")["label_config"])
+ML_BACKEND = MlBackend(9, "http://x.example", "negatives", True, "negatives", True)
 SECRET_BODY = "a-body-that-no-message-may-hold"
 
 
@@ -52,6 +55,13 @@ CALLS = [
     ),
     pytest.param(lambda c: c.webhooks(P), id="webhooks"),
     pytest.param(lambda c: c.create_webhook(P, "http://x.example/", ["TASKS_CREATED"], {}), id="create_webhook"),
+    pytest.param(lambda c: c.ml_backends(P), id="ml_backends"),
+    pytest.param(lambda c: c.create_ml_backend(P, "http://x.example", "u", "p"), id="create_ml_backend"),
+    pytest.param(lambda c: c.update_ml_backend(ML_BACKEND, P, "http://x.example", "u", "p"), id="update_ml_backend"),
+    pytest.param(lambda c: c.try_ml_backend(ML_BACKEND, 1), id="try_ml_backend"),
+    pytest.param(lambda c: c.some_task(P), id="some_task"),
+    pytest.param(lambda c: c.change_instruction(P, "<p>", show=True), id="change_instruction"),
+    pytest.param(lambda c: c.upload(P, "x.png", b"x"), id="upload"),
 ]
 Call = Callable[[LabelStudioClient], object]
 
@@ -210,12 +220,13 @@ def test_a_configuration_is_checked_then_set() -> None:
 
 
 def test_a_project_as_label_studio_gives_it() -> None:
-    """Id, title and labeling configuration of the recorded project."""
+    """Id, title, labeling configuration and instructions of the recorded project."""
     studio = FakeStudio()
     studio.on(f"GET {PROJECT}", gives(recorded("project")))
     with closing(studio.client()) as client:
         project = client.project(P)
         assert (project.id, project.title) == (P, "recording payloads")
+        assert (project.instruction, project.shows_instruction) == ("", False)
         assert client.labeling(P) == LABELING
 
 
@@ -372,6 +383,93 @@ def test_webhooks_as_label_studio_gives_them() -> None:
     )
 
 
+def ml_backend(**more: Any) -> dict[str, Any]:
+    """An ML backend as Label Studio 1.23.2 gives it."""
+    given = {"id": 9, "state": "CO", "is_interactive": True, "url": "http://x.example", "title": "negatives"}
+    return given | {"project": P, "auth_method": "BASIC_AUTH", "basic_auth_user": "negatives"} | more
+
+
+@pytest.mark.parametrize(
+    ("given", "read"),
+    [
+        ({}, ML_BACKEND),
+        ({"state": "DI"}, replace(ML_BACKEND, connected=False)),
+        ({"state": "ER", "error_message": "no"}, replace(ML_BACKEND, connected=False)),
+        ({"state": "TR"}, ML_BACKEND),
+        ({"auth_method": "NONE"}, replace(ML_BACKEND, user=None)),
+        ({"title": None, "is_interactive": False}, replace(ML_BACKEND, title="", is_interactive=False)),
+    ],
+    ids=["connected", "disconnected", "error", "training", "without sign-in", "somebody's"],
+)
+def test_an_ml_backend_as_label_studio_gives_it(given: dict[str, Any], read: MlBackend) -> None:
+    """What it calls, whether browsers ask it, whom it signs in as, and whether it answered."""
+    studio = FakeStudio()
+    studio.on("GET /api/ml/", gives([ml_backend(**given)]))
+    with closing(studio.client()) as client:
+        assert client.ml_backends(P) == [read]
+    assert studio.requests[0].url.params["project"] == str(P)
+
+
+def test_ml_backends_come_in_the_order_in_which_they_were_registered() -> None:
+    """Browsers ask the first interactive one."""
+    studio = FakeStudio()
+    studio.on("GET /api/ml/", gives([ml_backend(id=3), ml_backend(id=2)]))
+    with closing(studio.client()) as client:
+        assert [backend.id for backend in client.ml_backends(P)] == [2, 3]
+
+
+@pytest.mark.parametrize(("tasks", "found"), [([{"id": 7}], 7), ([], None)], ids=["some", "none"])
+def test_some_task(tasks: list[dict[str, Any]], found: int | None) -> None:
+    """The first that comes; a project without tasks has none."""
+    studio = FakeStudio()
+    studio.on("GET /api/tasks/", page(*tasks))
+    with closing(studio.client()) as client:
+        assert client.some_task(P) == found
+    assert studio.requests[0].url.params["page_size"] == "1"
+
+
+@pytest.mark.parametrize(
+    ("answer", "complaint"),
+    [
+        ({"data": {"result": [], "model_version": "negatives"}}, None),
+        ({"errors": ["Model is not set to be used for interactive preannotations"]}, "Model is not set"),
+        ({"errors": ["x" * 900]}, "xxx"),
+    ],
+    ids=["well", "refused", "long"],
+)
+def test_trying_an_ml_backend(answer: Any, complaint: str | None) -> None:
+    """Label Studio answers 200 in any case: its complaint is in the body, and is cut short."""
+    studio = FakeStudio()
+    call = "POST /api/ml/9/interactive-annotating"
+    studio.on(call, gives(answer))
+    with closing(studio.client()) as client:
+        said = client.try_ml_backend(ML_BACKEND, 7)
+    assert (said is None) == (complaint is None)
+    assert (said or "").startswith(complaint or "")
+    assert len(said or "") <= 500
+    assert studio.sent(call) == [{"task": 7, "context": {"result": []}}]
+
+
+@pytest.mark.parametrize("answer", [{}, {"errors": []}, {"data": None}, []])
+def test_an_answer_of_no_ml_backend_is_nonsense(answer: Any) -> None:
+    """Neither data nor errors: that isn't Label Studio."""
+    studio = FakeStudio()
+    studio.on("POST /api/ml/9/interactive-annotating", gives(answer))
+    with pytest.raises(LabelStudioUnavailable), closing(studio.client()) as client:
+        client.try_ml_backend(ML_BACKEND, 7)
+
+
+@pytest.mark.parametrize(("status", "there"), [(200, True), (404, False), (403, False)])
+@pytest.mark.parametrize("address", ["/data/upload/5/a.png", "//elsewhere.example/a.png"])
+def test_a_file_that_may_be_there(address: str, status: int, there: bool) -> None:
+    """Its address is one on Label Studio's host, whatever it says: the token goes to no other."""
+    studio = FakeStudio()
+    studio.on(f"GET {address}", gives({}, status))
+    with closing(studio.client()) as client:
+        assert client.has_file(address) is there
+    assert [request.url.host for request in studio.requests] == ["studio.internal"]
+
+
 # ---------------------------------------------------------------- writing
 
 
@@ -451,7 +549,7 @@ def test_replace_changes_in_place(storing: FakeStudio) -> None:
     assert [item["from_name"] for item in body["result"]] == ["roi", "patch"]
 
 
-@pytest.mark.parametrize("call", [CALLS[5], CALLS[6], CALLS[8]])
+@pytest.mark.parametrize("call", [CALLS[5], CALLS[6], CALLS[8], *CALLS[10:13], *CALLS[14:]])
 def test_a_write_is_sent_once(call: Call) -> None:
     """A write that failed may have been done: it isn't repeated blindly, its job looks first."""
     studio = FakeStudio()
@@ -483,6 +581,65 @@ def test_a_webhook_is_registered_switched_on_with_its_payload() -> None:
             "actions": ["TASKS_CREATED"],
         }
     ]
+
+
+def test_an_ml_backend_is_registered_with_all_that_label_studio_calls_it_by() -> None:
+    """Interactive, signed in, and with the title of our predictions' version, so that the stream prefills them."""
+    studio = FakeStudio()
+    studio.on("POST /api/ml/", gives(ml_backend(), 201))
+    with closing(studio.client()) as client:
+        assert client.create_ml_backend(P, "http://x.example", "negatives", "s") == ML_BACKEND
+    assert studio.sent("POST /api/ml/") == [
+        {
+            "project": P,
+            "url": "http://x.example",
+            "title": "negatives",
+            "is_interactive": True,
+            "auth_method": "BASIC_AUTH",
+            "basic_auth_user": "negatives",
+            "basic_auth_pass": "s",
+        }
+    ]
+
+
+@pytest.mark.parametrize("is_interactive", [True, False])
+def test_an_ml_backend_is_changed_as_a_whole(is_interactive: bool) -> None:
+    """Label Studio 1.23.2 calls it with what it is sent only: without its address it fails with 500 (tried)."""
+    studio = FakeStudio()
+    call = "PATCH /api/ml/9"
+    studio.on(call, gives(ml_backend(is_interactive=is_interactive)))
+    with closing(studio.client()) as client:
+        changed = client.update_ml_backend(
+            ML_BACKEND, P, "http://x.example", "negatives", "s", is_interactive=is_interactive
+        )
+    assert changed == replace(ML_BACKEND, is_interactive=is_interactive)
+    (sent,) = studio.sent(call)
+    assert sent.keys() > {"project", "url", "auth_method", "basic_auth_user", "basic_auth_pass"}
+    assert sent["is_interactive"] is is_interactive
+
+
+def test_instructions_are_set() -> None:
+    """With whether they are shown before labeling."""
+    studio = FakeStudio()
+    studio.on(f"PATCH {PROJECT}", gives(recorded("project")))
+    with closing(studio.client()) as client:
+        client.change_instruction(P, "<p>x</p>", show=False)
+    assert studio.sent(f"PATCH {PROJECT}") == [{"expert_instruction": "<p>x</p>", "show_instruction": False}]
+
+
+@pytest.mark.parametrize("prefix", ["", "/labels"])
+def test_an_uploaded_file_becomes_no_task(prefix: str) -> None:
+    """It is kept only; its address is for browsers, so it names no host: theirs may be another than ours."""
+    studio = FakeStudio()
+    call = f"POST {prefix}/api/projects/{P}/import"
+    studio.on(call, gives({"task_count": 1, "file_upload_ids": [4]}, 201))
+    studio.on(f"GET {prefix}/api/import/file-upload/4", gives({"id": 4, "file": "upload/5/30dc59c7-x.png", "size": 3}))
+    with closing(studio.client(url=URL + prefix)) as client:
+        assert client.upload(P, "x.png", b"abc") == f"{prefix}/data/upload/5/30dc59c7-x.png"
+    upload = studio.requests[0]
+    assert upload.url.params["commit_to_project"] == "false"
+    assert b'filename="x.png"' in upload.content
+    assert b"\r\nabc\r\n" in upload.content
 
 
 def test_touching_a_project_changes_nothing() -> None:
@@ -530,6 +687,5 @@ def test_the_labeling_of_a_project_without_our_controls() -> None:
         assert client.labeling(P) == Labeling(
             image="i",
             data_key="photo",
-            missing=("roi", "patch", "patches", "min_size", "max_size", "round"),
-            rois=frozenset(),
+            controls=(),
         )

@@ -20,6 +20,7 @@ from service.domain.geometry import Box, Ellipse, Outline, Painted, Polygon, Sha
 from service.domain.model import (
     Cause,
     Explanation,
+    LiveAnswer,
     Memory,
     Patch,
     Proposal,
@@ -33,8 +34,8 @@ from service.domain.model import (
 )
 from service.domain.rules import resolve_rules
 from service.errors import PayloadError
-from service.label_studio.labeling import ROI_LABELS, ROI_SHAPES, Labeling, connect, read_labeling
-from service.label_studio.payloads import fingerprint, read_task, write_prediction
+from service.label_studio.labeling import OURS, ROI_LABELS, ROI_SHAPES, Labeling, connect, read_labeling
+from service.label_studio.payloads import fingerprint, read_task, write_live_answer, write_prediction
 from service.proposing import work_out_proposal
 from service.raster import covered, painted
 from tests.factories import patch, roi
@@ -43,7 +44,7 @@ from tests.payloads import recorded
 Json = dict[str, Any]
 Mask = NDArray[np.bool_]
 WIDTH, HEIGHT = 640, 480
-LABELING = Labeling(image="image", data_key="image", rois=frozenset(ROI_SHAPES.values()))
+LABELING = Labeling(image="image", data_key="image", controls=OURS)
 
 
 def region(value: Mapping[str, Any], kind: str = "rectanglelabels", **more: Any) -> Json:
@@ -346,11 +347,48 @@ def test_an_image_turned_in_label_studio_refuses_the_task() -> None:
     assert task.refusal == "annotation 5: the image was turned in Label Studio: turn it back and submit again"
 
 
-@pytest.mark.parametrize("size", [None, "640", 0, -640, 640.5])
+@pytest.mark.parametrize("size", [None, "640", 0, -640, 640.5, 1_000_001, 10**30])
 def test_a_region_without_the_images_size_refuses_the_task(size: object) -> None:
     """Percents of an unknown size place nothing."""
     task = read(rectangle(Box(1, 1, 50, 50), original_width=size))
     assert task.refusal == "annotation 5: region r1 doesn't say how large its image is"
+
+
+@pytest.mark.parametrize("side", ["original_width", "original_height"])
+def test_the_largest_image_is_still_read(side: str) -> None:
+    """A million pixels."""
+    assert read(rectangle(Box(1, 1, 50, 50), **{side: 1_000_000})).refusal is None
+
+
+@pytest.mark.parametrize("control", ["label", "roi", "patch"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        pytest.param({"x": 1e12}, id="right"),
+        pytest.param({"y": 1e12}, id="below"),
+        pytest.param({"x": -1e12}, id="left"),
+        pytest.param({"y": -1e12}, id="above"),
+        pytest.param({"width": 1e12}, id="wide"),
+        pytest.param({"height": 1e12}, id="high"),
+    ],
+)
+def test_what_reaches_farther_than_any_image_refuses_the_task(control: str, value: Json) -> None:
+    """Its pixels would fill the memory."""
+    task = read(region({"x": 10, "y": 10, "width": 10, "height": 10, "rotation": 0} | value, from_name=control))
+    assert task.refusal == "annotation 5: region r1 lies more than 1,000,000 px away from its image"
+
+
+def test_what_reaches_as_far_as_an_image_may_is_read() -> None:
+    """People drag corners far out of the picture."""
+    value = {"x": -1_000_000 * 100 / WIDTH, "y": -900, "width": 2_000_000 * 100 / WIDTH, "height": 2000}
+    assert read(region(value)).refusal is None
+
+
+@pytest.mark.parametrize("image", ["http://[", "https://[/a.png?key=1", "\ud800.png"])
+def test_an_image_s_address_that_is_none_refuses_the_task(image: str) -> None:
+    """What patches remember their image by can't be made of it."""
+    task = read_task(payload(annotation(rectangle(Box(1, 1, 50, 50))), data={"image": image}), LABELING)
+    assert task.refusal == "the address of its image can't be read: something in it has no sense"
 
 
 @pytest.mark.parametrize(
@@ -429,6 +467,34 @@ def test_an_roi_is_read_with_its_own_fields() -> None:
 def test_fields_that_say_nothing_to_us_are_no_fields(result: Json) -> None:
     """Another number control, or an emptied field, is no rule."""
     (roi,) = read(rectangle(Box(10, 20, 310, 420), id="a", from_name="roi"), result).rois
+    assert dict(roi.fields) == {}
+
+
+def text(control: str, *entries: str, region_id: str = "a") -> Json:
+    """What was typed into a text of a region."""
+    return region({"text": list(entries)}, "textarea", id=region_id, from_name=control)
+
+
+@pytest.mark.parametrize(
+    ("result", "again"),
+    [
+        pytest.param(text("roi_again", "x"), 1, id="one entry"),
+        pytest.param(text("roi_again", "x", "other ones", "x"), 3, id="three entries"),
+        pytest.param(text("roi_again"), 0, id="all taken back"),
+        pytest.param(region({"text": "others"}, "textarea", id="a", from_name="roi_again"), 1, id="a text alone"),
+        pytest.param(region({}, "textarea", id="a", from_name="roi_again"), 0, id="nothing"),
+    ],
+)
+def test_each_entry_asks_again(result: Json, again: int) -> None:
+    """Whatever was typed."""
+    (roi,) = read(rectangle(Box(10, 20, 310, 420), id="a", from_name="roi"), result).rois
+    assert dict(roi.fields) == {"again": again}
+
+
+def test_other_texts_ask_for_nothing() -> None:
+    """A comment of the team's is none of our fields, nor is another ROI's entry."""
+    drawn = rectangle(Box(10, 20, 310, 420), id="a", from_name="roi")
+    (roi,) = read(drawn, text("comment", "x"), text("roi_again", "x", region_id="b")).rois
     assert dict(roi.fields) == {}
 
 
@@ -764,6 +830,237 @@ def test_fields_set_in_a_copy_count_whatever_the_shape(drawn: Drawn) -> None:
     assert [dict(one.fields) for one in read_task(both, LABELING).rois] == [{"round": 2}]
 
 
+# ---------------------------------------------------------------- strokes, and what was answered to them
+
+
+def test_a_stroke_without_a_label_is_an_roi() -> None:
+    """Drawn for live suggestions and submitted unanswered: it asks all the same, and is no object."""
+    task = read(rectangle(Box(10, 20, 310, 420), id="a", from_name="roi_live", type="rectangle"), number("patches", 3))
+    assert [(roi.region_id, roi.box, dict(roi.fields)) for roi in task.rois] == [
+        ("a", Box(10, 20, 310, 420), {"patches": 3.0})
+    ]
+    assert (task.exclusions, task.refusal) == ((), None)
+
+
+def test_a_stroke_that_was_labelled_afterwards_is_one_roi() -> None:
+    """It comes twice under one id."""
+    stroke = rectangle(Box(10, 20, 310, 420), id="a", from_name="roi_live", type="rectangle")
+    task = read(stroke, {**stroke, "from_name": "roi", "type": "rectanglelabels"})
+    assert ([roi.region_id for roi in task.rois], task.exclusions) == (["a"], ())
+
+
+def test_strokes_without_an_id_are_as_many_as_there_are() -> None:
+    """Written by a script, perhaps."""
+    boxes = [Box(10, 20, 110, 120), Box(200, 20, 310, 120)]
+    task = read(*(rectangle(box, id=None, from_name="roi_live", type="rectangle") for box in boxes))
+    assert [roi.box for roi in task.rois] == boxes
+
+
+def test_a_patch_without_an_id_hides_no_roi_without_one() -> None:
+    """They aren't the same region."""
+    task = read(
+        rectangle(Box(10, 20, 310, 320), id=None, from_name="roi"),
+        rectangle(Box(20, 30, 90, 90), id=None, from_name="patch"),
+    )
+    assert [roi.box for roi in task.rois] == [Box(10, 20, 310, 320)]
+
+
+def test_without_the_control_a_stroke_of_that_name_is_an_object() -> None:
+    """What a team calls its own control is its business."""
+    labeling = replace(LABELING, controls=tuple(name for name in OURS if name != "roi_live"))
+    drawn = rectangle(Box(10, 20, 110, 120), from_name="roi_live", type="rectangle")
+    task = read_task(payload(annotation(drawn)), labeling)
+    assert (task.rois, task.exclusions) == ((), (Box(10, 20, 110, 120),))
+
+
+LIVE_AREA = roi(20, 40, 500, 400)
+LIVE = RoiOutcome(
+    LIVE_AREA, (patch(Box(30, 50, 90, 110), of=LIVE_AREA), patch(Box(200, 90, 300, 190), of=LIVE_AREA)), rules=Rules()
+)
+
+
+LIVE_PLACED = {one.id: one.box for one in LIVE.patches}
+
+
+def live() -> list[Json]:
+    """The answer to a stroke as it stands in an annotation once it was accepted: ROI, two patches, our line."""
+    result: list[Json] = json.loads(json.dumps(write_live_answer(Proposal(7, WIDTH, HEIGHT, (LIVE,)), LABELING)))
+    return result
+
+
+def test_an_answer_that_was_accepted_is_a_request_and_a_review() -> None:
+    """One annotation: the ROI with what was placed, the patches that are held, and all that was shown."""
+    area, first, second, line = live()
+    task = read(area, first, line)
+    assert [(one.box, one.answer) for one in task.rois] == [
+        (LIVE_AREA.box, LiveAnswer(1, {one.id: one.box for one in LIVE.patches}))
+    ]
+    (review,) = task.reviews
+    assert (review.held, review.shown, review.inferred) == (
+        LIVE.patches[:1],
+        frozenset((first["id"], second["id"])),
+        False,
+    )
+    assert (task.exclusions, task.refusal) == ((), None)
+
+
+def labelled(item: Json, control: str, label: str) -> Json:
+    """What Label Studio adds to a region where this label is active when suggestions are accepted."""
+    return {
+        **item,
+        "from_name": control,
+        "type": "rectanglelabels",
+        "value": {**item["value"], "rectanglelabels": [label]},
+    }
+
+
+def test_a_patch_that_is_labelled_as_an_roi_too_is_a_patch() -> None:
+    """The ROI was selected when the suggestions were accepted; nobody drew an ROI there."""
+    plain, mixed = live(), []
+    for item in plain:
+        mixed += [item, labelled(item, "roi", "Background ROI")]
+    assert read(*mixed).rois == read(*plain).rois
+    assert read(*mixed).reviews == read(*plain).reviews
+    assert (read(*mixed).exclusions, read(*mixed).refusal) == ((), None)
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_an_roi_that_is_labelled_as_a_patch_too_is_an_roi(first: bool) -> None:
+    """The patch's label was active; the ROI isn't a patch to be exported, and remembers what was placed in it."""
+    plain = live()
+    both = [plain[0], labelled(plain[0], "patch", "Negative patch")]
+    mixed = [*(both if first else reversed(both)), *plain[1:]]
+    assert read(*mixed).rois == read(*plain).rois
+    assert read(*mixed).reviews == read(*plain).reviews
+
+
+def test_a_copy_s_roi_that_is_labelled_as_a_patch_too_still_says_what_was_shown() -> None:
+    """The same in a copy of a prediction."""
+    plain = write_prediction(Proposal(7, WIDTH, HEIGHT, (LIVE,)), LABELING)["result"]
+    mixed = [plain[0], labelled(plain[0], "patch", "Negative patch"), *plain[1:]]
+    assert read(*mixed).reviews == read(*plain).reviews
+    assert read(*mixed).rois == ()
+
+
+@pytest.mark.parametrize("label", ["label", "roi"])
+def test_our_line_with_a_label_is_no_region(label: str) -> None:
+    """It has no place."""
+    line = live()[-1]
+    mixed = {**line, "from_name": label, "type": "rectanglelabels", "value": {"rectanglelabels": ["Cell"]}}
+    task = read(*live(), mixed)
+    assert (task.exclusions, task.refusal, len(task.rois)) == ((), None, 1)
+
+
+def test_a_line_without_an_id_hides_no_object() -> None:
+    """Neither does one of an object's own id."""
+    line = {**live()[-1], "id": None}
+    assert read(rectangle(Box(1, 1, 50, 50), id=None), line).exclusions == (Box(1, 1, 50, 50),)
+
+
+def test_a_patch_that_is_labelled_as_an_object_too_is_not_free_of_it() -> None:
+    """Better no negative than a wrong one: who gave the label may have meant it."""
+    plain = live()
+    task = read(*plain, labelled(plain[1], "label", "Cell"))
+    assert task.exclusions == (LIVE.patches[0].box,)
+
+
+@pytest.mark.parametrize(
+    "note",
+    [
+        {"placed": 7},
+        {"placed": {"neg_1": [1, 2]}},
+        {"placed": {"neg_1": ["a", "b", "c", "d"]}},
+        {"placed": {"neg_1": [1, 2, 3, 1e9]}},
+        {"placed": {"neg_1": [1, 2, 3, float("inf")]}},
+        {"placed": {}, "round": "two"},
+    ],
+)
+def test_a_broken_note_of_an_answer_refuses_the_task(note: Json) -> None:
+    """What was placed can't be known."""
+    area, *_ = live()
+    area["meta"]["negatives"] |= note
+    refusal = read(area).refusal
+    assert refusal is not None
+    assert refusal.startswith("annotation 5")
+
+
+def verdict(region_id: str, *choices: str, control: str = "patch_verdict") -> Json:
+    """What was chosen for a region."""
+    return region({"choices": list(choices)}, "choices", id=region_id, from_name=control)
+
+
+def test_a_verdict_is_a_reason_against_its_patch() -> None:
+    """By the patch's id; the patch is still held."""
+    plain = live()
+    (review,) = read(*plain, verdict(plain[1]["id"], "duplicate")).reviews
+    assert (review.held, dict(review.reasons)) == (LIVE.patches, {plain[1]["id"]: "duplicate"})
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        pytest.param([], id="nothing"),
+        pytest.param([verdict("neg_1")], id="taken back"),
+        pytest.param([verdict("neg_1", "good", control="quality")], id="a choice of the team's"),
+    ],
+)
+def test_without_a_verdict_there_is_no_reason(said: list[Json]) -> None:
+    """Whoever chose nothing has kept it."""
+    (review,) = read(rectangle(Box(10, 10, 90, 90), id="neg_1", from_name="patch"), *said).reviews
+    assert dict(review.reasons) == {}
+
+
+def test_of_one_roi_answered_and_drawn_again_the_answer_is_remembered() -> None:
+    """A second person's annotation with the very same rectangle takes nothing back."""
+    area, *_ = live()
+    drawn = {**area, "id": "drawn", "meta": {}}
+    (one,) = read_task(payload(annotation(area), annotation(drawn, id=6)), LABELING).rois
+    assert (one.region_id, one.answer is not None) == ("drawn", True)
+
+
+def test_of_one_roi_answered_twice_the_later_answer_counts() -> None:
+    """It was submitted last."""
+    early, late = live()[0], live()[0]
+    late["meta"]["negatives"] = {"round": 2, "placed": {}}
+    (one,) = read_task(payload(annotation(early), annotation(late, id=6)), LABELING).rois
+    assert one.answer == LiveAnswer(2, {})
+
+
+def test_a_prediction_says_what_is_to_be_explained() -> None:
+    """In our line, last; where all went well there is none."""
+    fewer = replace(LIVE, shortfall=SHORTFALLS[0])
+    (*_, line) = write_prediction(Proposal(7, WIDTH, HEIGHT, (fewer,)), LABELING)["result"]
+    assert (line["from_name"], line["value"]) == ("roi_answer", {"text": ["1 of 5 patches: the ROI is full."]})
+    names = [item["from_name"] for item in write_prediction(Proposal(7, WIDTH, HEIGHT, (LIVE,)), LABELING)["result"]]
+    assert names == ["roi", "patch", "patch"]
+
+
+def test_a_project_without_our_line_gets_a_prediction_without_it() -> None:
+    """Label Studio would drop the whole prediction."""
+    labeling = replace(LABELING, controls=tuple(name for name in OURS if name != "roi_answer"))
+    fewer = replace(LIVE, shortfall=SHORTFALLS[0])
+    names = [item["from_name"] for item in write_prediction(Proposal(7, WIDTH, HEIGHT, (fewer,)), labeling)["result"]]
+    assert names == ["roi", "patch", "patch"]
+
+
+def test_a_prediction_with_our_line_needs_no_change() -> None:
+    """It is read past the line, and has the fingerprint of what was written."""
+    offered = Proposal(7, WIDTH, HEIGHT, (replace(LIVE, shortfall=SHORTFALLS[0]),))
+    stored = json.loads(json.dumps(as_prediction(offered)))
+    (standing,) = read_task(payload(predictions=(stored,)), LABELING).standing
+    assert (standing.patches, len(standing.rois)) == (LIVE.patches, 1)
+    assert standing.content == fingerprint(write_prediction(offered, LABELING)["result"])
+
+
+def test_the_fingerprint_sees_another_sentence_in_our_line() -> None:
+    """What the annotator reads is brought up to date."""
+    offered = Proposal(7, WIDTH, HEIGHT, (replace(LIVE, shortfall=SHORTFALLS[0]),))
+    written = write_prediction(offered, LABELING)["result"]
+    stored = deepcopy(written)
+    stored[-1]["value"]["text"] = ["something else"]
+    assert fingerprint(stored) != fingerprint(written)
+
+
 SHORTFALLS = [
     Shortfall(5, 1, Cause.JAMMED, "the ROI is full", Box.sized(30, 40, 120, 120)),
     Shortfall(5, 0, Cause.BLOCKED, "objects leave no room", Box.sized(3, 4, 9, 9)),
@@ -887,6 +1184,17 @@ def test_a_patch_without_our_note_still_counts() -> None:
     drawn = rectangle(Box(10, 10, 90, 90), id="by hand", from_name="patch", meta={"text": ["mine"]})
     (review,) = read(drawn).reviews
     assert review.held == (Patch("by hand", Box(10, 10, 90, 90)),)
+
+
+@pytest.mark.parametrize(
+    "roi", [None, 7, ["a", "b", "c", "d"], [1, 2, 3], [1, 2, 0, 0], [0, 0, 1e999, 1], [0, 0, 1e9, 1]]
+)
+def test_a_patch_whose_note_was_rewritten_still_counts(roi: Any) -> None:
+    """Its box does; where it comes from is no longer known."""
+    _, stored, *_ = write_prediction(proposal(*PATCHES), LABELING)["result"]
+    stored["meta"]["negatives"]["roi"] = roi
+    (review,) = read(stored).reviews
+    assert review.held == (replace(PATCHES[0], provenance=None),)
 
 
 def test_a_moved_patch_is_rounded_inward() -> None:
@@ -1076,3 +1384,69 @@ def test_recorded_patches_name_their_rules() -> None:
         {"patches": 4}, {"min_size": 40, "max_size": 120, "round": 1}, Rules(patches=9, min_size=9, max_size=9)
     )
     assert (provenance.rules, provenance.rules_from) == (rules, sources)
+
+
+LIVE_LABELING = read_labeling(recorded("predict_stroke")["label_config"])
+
+
+def answered_live(name: str) -> Task:
+    """A recorded task whose ROI was answered at once, read with its project's own configuration."""
+    return read_task(recorded(name), LIVE_LABELING)
+
+
+def test_recorded_answer_with_a_rejection_and_a_verdict() -> None:
+    """Of three patches one was deleted before it was submitted, and one has a reason against it."""
+    task = answered_live("task_answered_live")
+    review = review_of(task)
+    (area,) = task.rois
+    assert area.answer is not None
+    assert (task.exclusions, task.refusal) == ((Box(164, 120, 214, 170),), None)
+    assert (len(review.shown), len(review.held), review.shown) == (3, 2, frozenset(area.answer.placed))
+    assert dict(review.reasons) == {review.held[0].id: "duplicate"}
+
+
+@pytest.mark.parametrize("name", ["task_answered_live_roi_selected", "task_answered_live_patch_label_active"])
+def test_recorded_answer_with_labels_that_nobody_meant(name: str) -> None:
+    """One ROI, the three patches that were placed in it, and the one cell: whatever was active has no say."""
+    task = answered_live(name)
+    review = review_of(task)
+    (area,) = task.rois
+    assert area.answer is not None
+    assert (task.exclusions, task.refusal) == ((Box(164, 120, 214, 170),), None)
+    assert {one.id: one.box for one in review.held} == area.answer.placed
+    assert (len(review.held), review.shown, review.reasons) == (3, frozenset(area.answer.placed), {})
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["task_answered_live", "task_answered_live_roi_selected", "task_answered_live_patch_label_active"],
+)
+def test_recorded_answers_leave_nothing_to_propose(name: str) -> None:
+    """All three patches that the project asks for were delivered."""
+    assert work_out_proposal(answered_live(name), LIVE_LABELING.defaults, Rules()).outcomes == ()
+
+
+def test_who_rejects_a_proposal_and_draws_a_stroke_instead_has_rejected_it() -> None:
+    """The live ROI says what was placed in it, and nothing of the proposal that the annotation was made from."""
+    area, first, _, _ = live()
+    one = annotation(area, first, parent_prediction=11)
+    review = review_of(read_task(payload(one, predictions=(as_prediction(proposal(*PATCHES)),)), LABELING))
+    assert (review.shown, review.inferred) == (SHOWN | set(LIVE_PLACED), True)
+
+
+def test_two_people_who_drew_the_same_keep_what_either_was_answered() -> None:
+    """A stroke over the whole picture ends at its border, whoever draws it."""
+    area, *rest = live()
+    other = json.loads(json.dumps(area))
+    other["meta"]["negatives"]["placed"] = {"neg_of the other": [0, 0, 30, 30]}
+    task = read_task(payload(annotation(area, *rest), annotation(other, id=6, completed_by=2)), LABELING)
+    (roi,) = task.rois
+    assert roi.answer is not None
+    assert roi.answer.placed == {**LIVE_PLACED, "neg_of the other": Box(0, 0, 30, 30)}
+
+
+def test_a_text_about_an_object_doesnt_hide_the_object() -> None:
+    """Only our own line, which has no place in the picture, is no region."""
+    drawn = rectangle(Box(10, 10, 50, 50), id="cell", from_name="label", rectanglelabels=["Cell"])
+    text = {**drawn, "from_name": "roi_answer", "type": "textarea"}
+    assert read(text, drawn).exclusions == (Box(10, 10, 50, 50),)
