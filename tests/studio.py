@@ -1,5 +1,6 @@
 """A real Label Studio for the session, and for each test a connected project with a service of its own."""
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 
 from service.demo.annotator import Annotator, labeling_configuration
 from service.demo.label_studio import LabelStudioProcess
+from service.demo.pictures import draw_field
 from tests.service_process import ServiceProcess
 
 LABEL_STUDIO = Path(__file__).resolve().parents[1] / ".venv-label-studio" / "bin" / "label-studio"
@@ -44,11 +46,30 @@ def new_project(api: httpx.Client) -> Callable[[str], Annotator]:
 
 
 @pytest.fixture
-def connected(
-    service: ServiceProcess, new_project: Callable[[str], Annotator], request: pytest.FixtureRequest
-) -> Annotator:
+def connected(service: ServiceProcess, new_project: Callable[[str], Annotator]) -> Annotator:
     """A project that `negatives setup` has connected to the running service."""
-    annotator = new_project(request.node.name[:50])
+    annotator = new_project("Blood cells")
     done = service.run("setup", "--project", str(annotator.project_id))
     assert done.returncode == 0, done.stdout + done.stderr
     return annotator
+
+
+FIELD = (1200, 900)
+"""Width and height of the picture of a `labelled_task`."""
+
+
+def labelled_task(annotator: Annotator, directory: Path) -> int:
+    """Import a picture and label its cells; its task. The right half has none, from the top to three quarters."""
+    field = draw_field(3, *FIELD)
+    picture = directory / "field.png"
+    field.image.save(picture)
+    (task,) = annotator.upload([picture])
+    annotator.label_objects(task, field.image.size, field.objects)
+    return task
+
+
+def counted(service: ServiceProcess, project_id: int) -> dict[str, int]:
+    """What `negatives status` counts in a project: rois, and patches that are accepted, rejected, pending, stale."""
+    told = service.run("status", "--project", str(project_id), "--json")
+    counts = json.loads(told.stdout)["projects"][str(project_id)]
+    return {name: counts[name] for name in ("rois", "accepted", "rejected", "pending", "stale")}

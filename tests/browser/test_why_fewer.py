@@ -1,34 +1,26 @@
 """Why there are fewer patches than asked, where the annotator looks."""
 
-from pathlib import Path
-
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
 from service.demo.annotator import Annotator
-from service.demo.label_studio import LabelStudioProcess
-from service.demo.pictures import draw_field
 from service.domain.geometry import Box
-from tests.browser.test_drawing_and_reviewing import open_task, page, picture_of, regions
+from tests.browser.labeling_screen import LabelingScreen
 from tests.service_process import ServiceProcess, wait_for
+from tests.studio import FIELD
 
-__all__ = ["page"]
 
-
-def test_an_roi_that_is_too_small_says_so_where_it_is_selected(
-    studio: LabelStudioProcess, service: ServiceProcess, connected: Annotator, page: Page, tmp_path: Path
+def test_an_roi_that_is_too_small_says_so_where_one_looks(
+    screen: LabelingScreen, connected: Annotator, service: ServiceProcess, task: int
 ) -> None:
-    """The proposal repeats the ROI; selected, its details tell the sentence, and status tells the same one."""
-    picture = tmp_path / "field.png"
-    draw_field(3, 1200, 900).image.save(picture)
-    (task,) = connected.upload([picture])
-    connected.draw_roi(task, (1200, 900), Box.sized(300, 200, 90, 90))
+    """The proposal's tab tells the sentence at once, the selected ROI's details tell it, and status does."""
+    connected.draw_roi(task, FIELD, Box.sized(700, 200, 90, 90))
     wait_for(lambda: connected.prediction(task), "an answer")
     sentence = "0 of 5 patches: the ROI is 90 × 90 px, smaller than one patch of 100 × 100 px; draw it larger"
 
-    open_task(page, f"{studio.url}/projects/{connected.project_id}/data?task={task}")
-    page.locator(".lsf-annotation-button", has_text="negatives").click()
-    regions(page, "Background ROI").click()
-    expect(page.get_by_text(sentence)).to_be_visible()
-    picture_of(page, "why-fewer")
+    screen.open(task).open_proposal()
+    expect(screen.bar).to_contain_text(sentence)
+    screen.select(screen.rois)
+    expect(screen.details).to_contain_text(sentence)
+    screen.picture("why-fewer")
     told = service.run("status", "--project", str(connected.project_id)).stdout
     assert f"task {task}: {sentence}" in told
