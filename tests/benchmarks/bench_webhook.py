@@ -25,7 +25,9 @@ RATE = 40  # events a second
 SECONDS = 25
 
 
-def at_a_steady_rate(call: Callable[[int], httpx.Response]) -> list[float]:
+def at_a_steady_rate(
+    call: Callable[[int], httpx.Response], rate: float = RATE, seconds: float = SECONDS
+) -> list[float]:
     """Call at the rate, each call in its own thread so that a slow one delays no other; milliseconds, sorted."""
     taken: list[float] = []
 
@@ -36,14 +38,31 @@ def at_a_steady_rate(call: Callable[[int], httpx.Response]) -> list[float]:
 
     threads = []
     start = time.perf_counter()
-    for number in range(RATE * SECONDS):
-        time.sleep(max(0.0, start + number / RATE - time.perf_counter()))
+    for number in range(round(rate * seconds)):
+        time.sleep(max(0.0, start + number / rate - time.perf_counter()))
         thread = threading.Thread(target=one, args=(number,))
         thread.start()
         threads.append(thread)
     for thread in threads:
         thread.join()
     return sorted(taken)
+
+
+def events(client: httpx.Client, service: ServiceProcess, project: int) -> Callable[[int], httpx.Response]:
+    """Delivers an event of its own for each number: a task that nobody has heard of, so a new job."""
+    began = datetime.now(UTC)
+
+    def event(number: int) -> httpx.Response:
+        moment = (began + timedelta(milliseconds=number)).isoformat()
+        body = {
+            "action": "ANNOTATION_CREATED",
+            "annotation": {"id": number, "result": [{"id": "x" * 100} for _ in range(40)]},
+            "task": {"id": 1_000_000 + number, "updated_at": moment},
+            "project": {"id": project},
+        }
+        return client.post(service.webhook_url, json=body, headers={"X-Negatives-Secret": SECRET})
+
+    return event
 
 
 def main() -> None:
@@ -59,20 +78,8 @@ def main() -> None:
             project = Annotator.in_new_project(api, "benchmark", labeling_configuration(["Cell"])).project_id
             done = service.run("setup", "--project", str(project))
             assert done.returncode == 0, done.stdout
-            began = datetime.now(UTC)
-
-            def event(number: int) -> httpx.Response:
-                moment = (began + timedelta(milliseconds=number)).isoformat()
-                body = {
-                    "action": "ANNOTATION_CREATED",
-                    "annotation": {"id": number, "result": [{"id": "x" * 100} for _ in range(40)]},
-                    "task": {"id": 1_000_000 + number, "updated_at": moment},
-                    "project": {"id": project},
-                }
-                return client.post(service.webhook_url, json=body, headers={"X-Negatives-Secret": SECRET})
-
             nothing = at_a_steady_rate(lambda _: client.get(f"{service.url}/health"))
-            webhook = at_a_steady_rate(event)
+            webhook = at_a_steady_rate(events(client, service, project))
     print(f"{RATE} requests a second for {SECONDS} s; milliseconds")
     print(f"{'':24}{'median':>8}{'p99':>8}{'worst':>8}")
     for name, taken in (("nothing (/health)", nothing), ("webhook, made durable", webhook)):
