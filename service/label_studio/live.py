@@ -132,7 +132,7 @@ def _tried(project_id: int, studio: LabelStudioClient, live: Live, registered: M
 
 def _explained(said: str, project_id: int, live: Live) -> str:
     """What Label Studio said, as a cause and what to do about it, where we know it."""
-    or_without = f"; or connect without live suggestions: {_without(project_id)}"
+    or_without = f"; or connect without live suggestions: {_without(project_id)}" if live.wanted else ""
     if "reserved network address" in said:
         return f"Label Studio refuses the ML backend's address {live.url}. {CURE}{or_without}"
     if "authentication parameters" in said or "401 Client Error" in said:

@@ -299,3 +299,19 @@ def test_a_laptop_shows_it_all_without_scrolling(screen: LabelingScreen, task: i
     for label in ("Background ROI", "Negative patch"):
         screen.expect_in_window(screen.label_button(label))
     screen.expect_in_window(screen.submit_button)
+
+
+def test_a_cell_that_a_teams_own_smart_tool_draws_stays(
+    screen: LabelingScreen, connected: Annotator, task: int
+) -> None:
+    """It isn't ours to answer; accepting an answer without it, Label Studio would delete it in silence."""
+    project = f"/api/projects/{connected.project_id}/"
+    ours = connected.api.get(project).json()["label_config"]
+    theirs = ours.replace('name="label" toName="image" smart="false"', 'name="label" toName="image" smart="true"')
+    assert theirs != ours
+    connected.api.patch(project, json={"label_config": theirs}).raise_for_status()
+    screen.open(task).new_annotation().switch_on(auto_accept=True)
+    screen.label_button("Cell").click()
+    screen.asking(lambda: screen.drag((0.5, 0.1), (0.6, 0.2)))
+    expect(screen.regions("Cell")).to_have_count(1)
+    assert [region["from_name"] for region in submitted(connected, screen.submit())] == ["label"]
