@@ -53,8 +53,9 @@ def _paragraphs(picture: str | None) -> Iterator[str]:
             "many, how large); <i>round</i> + 1 asks for others. They come when you submit.</p>"
         )
         yield (
-            "<p><b>Auto-Accept off:</b> patches come dashed; ✓ or ✗ each, or all in the bottom bar. For others: select "
-            "the green ROI, press <b>G</b>, type anything in its field <i>other patches</i>, Enter.</p>"
+            "<p><b>Auto-Accept off:</b> patches come dashed. The left half of the pill under each rejects, the right "
+            "half accepts; ✗ and ✓ in the bottom bar take all. For others: select the green ROI, press <b>G</b>, type "
+            "anything in its field <i>other patches</i>, Enter.</p>"
         )
         yield f"<p><b>Without the switches:</b> {by_hand}</p>"
     else:

@@ -193,8 +193,8 @@ GREEN, MAGENTA = "#00a651", "#ff00ff"
 BAR = '<View className="negatives-bar">'
 STYLE = """
     .negatives-bar, .negatives-row { display: flex; flex-wrap: wrap; align-items: center; gap: 4px 10px; }
-    .negatives-bar { position: sticky; bottom: 0; z-index: 5; padding: 4px 0;
-                     background: var(--color-neutral-background, #ffffff); }
+    .negatives-bar { position: sticky; bottom: 0; z-index: 5; width: fit-content; margin-left: auto;
+                     padding: 4px 0 4px 10px; background: var(--color-neutral-background, #ffffff); }
     .negatives-bar h4 { font-size: 13px !important; margin: 0 !important; }
     .negatives-bar div { margin-top: 0 !important; margin-bottom: 0 !important; }
     .negatives-bar input[type=number], .negatives-bar input[type=text] { height: 30px; width: 54px; padding: 2px 6px; }

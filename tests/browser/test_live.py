@@ -285,8 +285,13 @@ def test_the_proposal_goes_with_an_roi_that_is_deleted(
 
 
 def test_a_laptop_shows_it_all_without_scrolling(screen: LabelingScreen, task: int) -> None:
-    """At 1366 × 768 the labels, the fields of a selected ROI and the verdicts on a selected patch are on the screen."""
+    """At 1366 × 768 the labels, the fields of a selected ROI and the verdicts on a selected patch are on the screen.
+
+    So are the team's own labels, as long as nothing is selected.
+    """
     screen.open(task).new_annotation().switch_on(auto_accept=True)
+    for label in ("Cell", "Background ROI", "Negative patch"):
+        screen.expect_in_window(screen.label_button(label))
     screen.stroke(START, END)
     screen.see(5, dashed=False)
     screen.select(screen.rois)
