@@ -66,6 +66,8 @@ def read_stroke(payload: object) -> Stroke | None:
 
     problem = problem_of(partial(read, drawn), "what you drew")
     pending = () if problem else tuple(roi for roi in found[0].rois if not roi.region_id.startswith(LIVE_PREFIX))
+    ours = () if problem else {roi.region_id for roi in found[0].rois}
+    theirs = [region for region in drawn if region.get("id") not in ours]
     refusal = task.refusal
     for draft in drafts:
         refusal = problem_of(partial(read, draft.get("result") or ()), "what you haven't submitted yet") or refusal
@@ -90,5 +92,5 @@ def read_stroke(payload: object) -> Stroke | None:
         labeling=labeling,
         # Accepting an answer, Label Studio deletes what was drawn with a smart tool and isn't in it: a team's own
         # object, too.
-        unanswered=[*drawn, *(write_answer_line(f"No patches: {problem}.", labeling) if problem else ())],
+        unanswered=[*drawn, *write_answer_line(f"No patches: {problem}.", labeling)] if problem else theirs,
     )

@@ -407,6 +407,14 @@ def test_a_stroke_that_cant_be_read_goes_back_with_the_sentence(change: Json, se
     assert sentence in line["value"]["text"][0]
 
 
+def test_an_roi_that_was_accepted_is_not_suggested_again() -> None:
+    """It is among what was drawn with the smart tool, and waits for nothing."""
+    request = recorded("predict_stroke")
+    drawn_in(request)[0]["id"] = "live_0123456789abcdef"
+    stroke = read(request)
+    assert (stroke.pending, list(stroke.unanswered)) == ((), [])
+
+
 def test_what_a_teams_own_smart_tool_drew_goes_back_as_it_is() -> None:
     """Or it would vanish with our answer, and the place count as free."""
     request = recorded("predict_stroke")
