@@ -104,7 +104,8 @@ def run_demo(*, label_studio: Path, directory: Path, images: Path | None, labels
             click.echo("\nEverything stays up for clicking. Press Ctrl-C to stop it. Try this task:")
             _say(f"{studio.url}/projects/{project}/data?task={left}")
             _say("Review: open the tab negatives, choose Duplicate Annotation in its menu (three dots), delete a patch")
-            _say("(click, Backspace), Submit. Draw: press +, choose Background ROI, draw, Submit, reload the page.")
+            _say("(click, Backspace), Submit. Draw: press +, switch on Auto-Annotation and Auto-Accept below, pick the")
+            _say("pink tool: one stroke around background brings patches at once. Submit.")
             _wait_for_ctrl_c()
             click.echo("\nStopping.")
 
