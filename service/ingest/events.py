@@ -75,7 +75,8 @@ def read_event(payload: object) -> Event:
     return Event(action, tuple(work_for_changes(project_id, sorted(latest.items()), urgent=urgent)))
 
 
-OURS = (*ROI_SHAPES.values(), ROI_LIVE, PATCH)
+AWAITED = (*ROI_SHAPES.values(), ROI_LIVE, PATCH)
+"""Controls whose regions somebody waits for an answer to."""
 
 
 def _ordinary(payload: Mapping[str, Any]) -> bool:
@@ -88,7 +89,7 @@ def _ordinary(payload: Mapping[str, Any]) -> bool:
         return False
     result = annotation.get("result")
     return isinstance(result, list) and not any(
-        not isinstance(region, Mapping) or region.get("from_name") in OURS for region in result
+        not isinstance(region, Mapping) or region.get("from_name") in AWAITED for region in result
     )
 
 

@@ -582,24 +582,33 @@ def write_live_answer(proposal: Proposal, labeling: Labeling) -> list[dict[str, 
 
 def _live_roi_results(outcome: RoiOutcome, proposal: Proposal, labeling: Labeling) -> Iterator[dict[str, Any]]:
     roi = outcome.roi
-    kind, value = _drawn(roi.outline, proposal)
-    region = _region(roi_live_id(proposal.task_id, roi), kind, proposal, labeling)
     fields = {name: number for name, number in roi.fields.items() if name in RULE_FIELDS and isfinite(number)}
-    placed = {patch.id: list(patch.box.as_xywh()) for patch in outcome.patches}
     note: dict[str, Any] = {}
     if outcome.rules is not None:
+        placed = {patch.id: list(patch.box.as_xywh()) for patch in outcome.patches}
         image = next((patch.provenance.image for patch in outcome.patches if patch.provenance), "")
         note = {"round": outcome.rules.round, "placed": placed, "image": image}
         if AGAIN in roi.fields:
             fields["round"] = outcome.rules.round
-    yield {
-        **region,
+    drawn = _roi_region(roi_live_id(proposal.task_id, roi), outcome, proposal, labeling, note)
+    yield drawn
+    place = {key: value for key, value in drawn["value"].items() if not key.endswith("labels")}
+    region = {key: value for key, value in drawn.items() if key != "meta"}
+    for name, number in fields.items():
+        yield {**region, "from_name": name, "type": "number", "value": {**place, "number": number}}
+
+
+def _roi_region(
+    region_id: str, outcome: RoiOutcome, proposal: Proposal, labeling: Labeling, note: Mapping[str, Any]
+) -> dict[str, Any]:
+    """An ROI as it was drawn, with what a person is told of it, and what we have to know of it later."""
+    kind, value = _drawn(outcome.roi.outline, proposal)
+    return {
+        **_region(region_id, kind, proposal, labeling),
         "from_name": ROI_SHAPES[kind],
         "value": {**value, f"{kind}labels": [ROI_LABELS[kind]]},
         "meta": {"text": [_said_of(outcome, proposal)], "negatives": note},
     }
-    for name, number in fields.items():
-        yield {**region, "from_name": name, "type": "number", "value": {**value, "number": number}}
 
 
 def _answer_line(proposal: Proposal, labeling: Labeling) -> list[dict[str, Any]]:
@@ -630,21 +639,13 @@ def _said_of(outcome: RoiOutcome, proposal: Proposal) -> str:
 
 
 def _roi_result(outcome: RoiOutcome, proposal: Proposal, labeling: Labeling) -> dict[str, Any]:
-    kind, value = _drawn(outcome.roi.outline, proposal)
     explanation = outcome.explanation
-    return {
-        **_region(roi_echo_id(proposal.task_id, outcome.roi), kind, proposal, labeling),
-        "from_name": ROI_SHAPES[kind],
-        "value": {**value, f"{kind}labels": [ROI_LABELS[kind]]},
-        "meta": {
-            "text": [_said_of(outcome, proposal)],
-            "negatives": {
-                "shown": [patch.id for patch in proposal.patches],
-                "explanation": explanation and explanation.text,
-                "shortfall": _write_shortfall(outcome.shortfall) if outcome.shortfall else None,
-            },
-        },
+    note = {
+        "shown": [patch.id for patch in proposal.patches],
+        "explanation": explanation and explanation.text,
+        "shortfall": _write_shortfall(outcome.shortfall) if outcome.shortfall else None,
     }
+    return _roi_region(roi_echo_id(proposal.task_id, outcome.roi), outcome, proposal, labeling, note)
 
 
 def _drawn(outline: Outline, proposal: Proposal) -> tuple[str, dict[str, Any]]:
