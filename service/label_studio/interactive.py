@@ -4,6 +4,7 @@ https://labelstud.io/guide/ml_create — `POST /predict` brings the task with ev
 one who draws, and in `params.context` the regions that were drawn with the smart tool and are not accepted yet.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -67,7 +68,7 @@ def read_stroke(payload: object) -> Stroke | None:
     problem = problem_of(partial(read, drawn), "what you drew")
     pending = () if problem else tuple(roi for roi in found[0].rois if not roi.region_id.startswith(LIVE_PREFIX))
     ours = () if problem else {roi.region_id for roi in found[0].rois}
-    theirs = [region for region in drawn if region.get("id") not in ours]
+    theirs = [region for region in drawn if region.get("id") not in ours and _is_plain(region)]
     refusal = task.refusal
     for draft in drafts:
         refusal = problem_of(partial(read, draft.get("result") or ()), "what you haven't submitted yet") or refusal
@@ -92,5 +93,14 @@ def read_stroke(payload: object) -> Stroke | None:
         labeling=labeling,
         # Accepting an answer, Label Studio deletes what was drawn with a smart tool and isn't in it: a team's own
         # object, too.
-        unanswered=[*drawn, *write_answer_line(f"No patches: {problem}.", labeling)] if problem else theirs,
+        unanswered=[*theirs, *write_answer_line(f"No patches: {problem}.", labeling)] if problem else theirs,
     )
+
+
+def _is_plain(region: Json) -> bool:
+    """Whether it can be written as any reader of JSON takes it: no endless numbers, no endless nesting."""
+    try:
+        json.dumps(region, allow_nan=False)
+    except (ValueError, RecursionError):
+        return False
+    return True

@@ -415,6 +415,14 @@ def test_an_roi_that_was_accepted_is_not_suggested_again() -> None:
     assert (stroke.pending, list(stroke.unanswered)) == ((), [])
 
 
+def test_what_no_reader_of_json_takes_does_not_go_back() -> None:
+    """Label Studio couldn't read the answer, and nobody the sentence."""
+    request = recorded("predict_stroke")
+    drawn_in(request)[0]["original_width"] = float("inf")
+    (line,) = read(request).unanswered
+    assert line["from_name"] == "roi_answer"
+
+
 def test_what_a_teams_own_smart_tool_drew_goes_back_as_it_is() -> None:
     """Or it would vanish with our answer, and the place count as free."""
     request = recorded("predict_stroke")
