@@ -93,7 +93,7 @@ def read_stroke(payload: object) -> Stroke | None:
         labeling=labeling,
         # Accepting an answer, Label Studio deletes what was drawn with a smart tool and isn't in it: a team's own
         # object, too.
-        unanswered=[*theirs, *write_answer_line(f"No patches: {problem}.", labeling)] if problem else theirs,
+        unanswered=[*theirs, *(write_answer_line(f"No patches: {problem}.", labeling) if problem else ())],
     )
 
 

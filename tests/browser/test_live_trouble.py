@@ -38,6 +38,20 @@ def stopped(service: ServiceProcess) -> Iterator[None]:
         service.start()
 
 
+def label_and_submit(screen: LabelingScreen, connected: Annotator) -> None:
+    """Label a cell beside the stroke that nobody answered, and submit both."""
+    screen.draw_with_key(CELL, (0.3, 0.75), (0.4, 0.9))
+    result = submitted(connected, screen.submit())
+    assert len(boxes(result, "label")) == len(boxes(result, "roi_live")) == 1
+
+
+def expect_a_proposal(service: ServiceProcess, connected: Annotator, task: int) -> None:
+    """Its five patches wait for a review."""
+    proposal = wait_for(lambda: connected.prediction(task), "patches", LONG)
+    assert len(proposal.patches) == 5
+    assert counted(service, connected.project_id) == counts(rois=1, accepted=0, pending=5)
+
+
 def test_while_the_service_is_slow_one_can_draw_label_and_submit(
     screen: LabelingScreen, connected: Annotator, service: ServiceProcess, task: int
 ) -> None:
@@ -46,13 +60,9 @@ def test_while_the_service_is_slow_one_can_draw_label_and_submit(
     with held(service):
         with screen.draft_saved():
             screen.drag(START, END)
-        screen.draw_with_key(CELL, (0.3, 0.75), (0.4, 0.9))
         screen.picture("slow")
-        result = submitted(connected, screen.submit())
-        assert len(boxes(result, "label")) == len(boxes(result, "roi_live")) == 1
-    proposal = wait_for(lambda: connected.prediction(task), "patches", LONG)
-    assert len(proposal.patches) == 5
-    assert counted(service, connected.project_id) == counts(rois=1, accepted=0, pending=5)
+        label_and_submit(screen, connected)
+    expect_a_proposal(service, connected, task)
 
 
 def test_while_the_service_is_down_one_can_draw_label_and_submit(
@@ -62,10 +72,6 @@ def test_while_the_service_is_down_one_can_draw_label_and_submit(
     screen.open(task).new_annotation().switch_on(auto_accept=True)
     with stopped(service):
         screen.drag(START, END)
-        screen.draw_with_key(CELL, (0.3, 0.75), (0.4, 0.9))
         screen.picture("down")
-        result = submitted(connected, screen.submit())
-        assert len(boxes(result, "label")) == len(boxes(result, "roi_live")) == 1
-    proposal = wait_for(lambda: connected.prediction(task), "patches", LONG)
-    assert len(proposal.patches) == 5
-    assert counted(service, connected.project_id) == counts(rois=1, accepted=0, pending=5)
+        label_and_submit(screen, connected)
+    expect_a_proposal(service, connected, task)
