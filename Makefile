@@ -62,7 +62,7 @@ demo:
 
 test: system
 	@$(MAKE) --silent --no-print-directory --jobs=3 $(VENVS) .venv-ultralytics/.installed
-	@.venv/bin/pytest $(ARGS)
+	@.venv/bin/pytest --numprocesses=2 --dist=loadfile $(ARGS)
 
 lint: .venv/.tools
 	@.venv/bin/ruff check .

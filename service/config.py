@@ -10,7 +10,7 @@ from dotenv import dotenv_values
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from service.domain.model import MAX_PATCHES, Rules
+from service.domain.model import MAX_PATCHES, Agreement, Rules
 from service.errors import InvalidRules, SettingsError
 
 PREFIX = "NEGATIVES_"
@@ -53,6 +53,11 @@ class Settings(BaseSettings):
         description="what Label Studio calls; by default `http://HOST:PORT`",
         validate_default=False,
     )
+    label_studio_public_url: str = Field(
+        default="",
+        description="where people open Label Studio; by default `NEGATIVES_LABEL_STUDIO_URL`",
+        validate_default=False,
+    )
     patches: int = Field(
         default=5,
         ge=1,
@@ -68,6 +73,14 @@ class Settings(BaseSettings):
     square: bool = Field(default=False, description="patches as wide as high")
     align: int = Field(default=1, ge=1, description="left and top edges of patches are multiples of so many pixels")
     min_approvals: int = Field(default=1, ge=1, description="people who must accept a patch before it is exported")
+    agreement: Literal["any-rejection", "majority"] = Field(
+        default="any-rejection",
+        description="one rejection is enough (`any-rejection`), or the side with more people wins (`majority`)",
+    )
+    drawing_counts: bool = Field(default=True, description="who drew an ROI may be one of those who accept its patches")
+    dataset: str = Field(
+        default="", description="the `data.yaml` that the pages show and export into, and `export` without `--into`"
+    )
     object_name: str = Field(default="cells", description="what the negatives are free of, for the metadata")
     reconcile_seconds: int = Field(
         default=30,
@@ -82,7 +95,7 @@ class Settings(BaseSettings):
         default="INFO", description="`DEBUG`, `INFO`, `WARNING` or `ERROR`"
     )
 
-    @field_validator("label_studio_url", "public_url")
+    @field_validator("label_studio_url", "public_url", "label_studio_public_url")
     @classmethod
     def _web_address(cls, value: str) -> str:
         parts = urlsplit(value)
@@ -128,6 +141,16 @@ class Settings(BaseSettings):
             square=self.square,
             align=self.align,
         )
+
+    @property
+    def agreed(self) -> Agreement:
+        """How verdicts of several people become one decision."""
+        return Agreement(self.min_approvals, self.agreement == "majority", self.drawing_counts)
+
+    @property
+    def people_url(self) -> str:
+        """Where people open Label Studio, without a trailing slash."""
+        return self.label_studio_public_url or self.label_studio_url
 
     @property
     def service_url(self) -> str:

@@ -35,7 +35,7 @@ from dbos import error as engine_error
 from filelock import FileLock, Timeout
 from sqlalchemy.exc import SQLAlchemyError
 
-from service.domain.work import ProposeWork, ReconcileWork, Work
+from service.domain.work import ExportWork, ProposeWork, ReconcileWork, Work
 from service.errors import NegativesError
 
 log = logging.getLogger(__name__)
@@ -44,10 +44,10 @@ T = TypeVar("T")
 
 APPLICATION = "negatives"
 APPLICATION_VERSION = "1"  # raise it only when jobs of an older version could not be run by this one
-PROPOSE, RECONCILE, UPKEEP = "propose", "reconcile", "upkeep"
+PROPOSE, RECONCILE, UPKEEP, EXPORT = "propose", "reconcile", "upkeep", "export"
 POLL_SECONDS = 0.1
 LONGEST_JOB = timedelta(minutes=5)
-SILENCE = LONGEST_JOB + timedelta(minutes=1)
+LONGEST_EXPORT = timedelta(hours=2)
 KEPT = timedelta(days=3)
 FIRST, LATER = 1, 10  # priorities: an annotator waits for an event, nobody for a whole project
 FIRST_PAUSE, PAUSE_GROWS, TRIES = 0.5, 2.0, 7  # seconds, factor, times: half a minute in all
@@ -68,6 +68,19 @@ class FailedJob:
         """How long to leave it alone before it is put in again by itself: half a minute, doubling up to an hour."""
         attempt = int(self.id.partition("#")[2] or 1)
         return min(timedelta(seconds=15 * 2 ** min(attempt, 8)), timedelta(hours=1))
+
+
+@dataclass(frozen=True, slots=True)
+class ExportJob:
+    """An export that was asked for: of which project, when it changed last, whether it is over, and what came of it, in
+    a sentence (empty until then). `failed`: it wrote less than it should have.
+    """
+
+    project_id: int
+    at: datetime
+    is_over: bool
+    message: str = ""
+    failed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +119,8 @@ class JobQueue:
         """Make the work durable; when this returns it will be done. Returns the job's id."""
         if isinstance(work, ReconcileWork):
             return self._put_reconcile(work)
+        if isinstance(work, ExportWork):
+            return self._put_export(work)
         return self._put_propose(work, work.job_id)
 
     def _put_propose(self, work: ProposeWork, job_id: str) -> str:
@@ -136,6 +151,24 @@ class JobQueue:
             options["duplication_policy"] = "return-existing"
         handle: WorkflowHandle[Any] = self._client.enqueue(options, None, work.project_id)
         return handle.workflow_id
+
+    def _put_export(self, work: ExportWork) -> str:
+        options: EnqueueOptions = {
+            "workflow_name": EXPORT,
+            "queue_name": EXPORT,
+            "workflow_id": f"{EXPORT}:{work.project_id}:{uuid4()}",
+            "app_version": APPLICATION_VERSION,
+            "workflow_timeout": LONGEST_EXPORT.total_seconds(),
+            "deduplication_id": f"{EXPORT}:{work.project_id}",  # pressing the button twice is one export
+            "duplication_policy": "return-existing",
+        }
+        handle: WorkflowHandle[Any] = self._client.enqueue(options, work.project_id)
+        return handle.workflow_id
+
+    def exports(self) -> tuple[ExportJob, ...]:
+        """The exports of the last days, the newest first."""
+        listed = self._client.list_workflows(name=EXPORT, sort_desc=True, limit=100)
+        return tuple(_export(status) for status in listed)
 
     def finished(self, job_ids: Sequence[str]) -> dict[str, Mapping[str, Any] | NegativesError]:
         """Of these jobs the ones that have ended: what they returned, or why they failed."""
@@ -202,8 +235,8 @@ class JobQueue:
 
     def tidy(self, now: datetime) -> None:
         """Resume jobs whose process never came back; delete what is long done."""
-        silent_since = (now - SILENCE).timestamp() * 1000
-        for name in (PROPOSE, RECONCILE):
+        for name, longest in ((PROPOSE, LONGEST_JOB), (RECONCILE, LONGEST_JOB), (EXPORT, LONGEST_EXPORT)):
+            silent_since = (now - longest - timedelta(minutes=1)).timestamp() * 1000
             pending = self._client.list_workflows(name=name, status="PENDING", load_input=False, load_output=False)
             silent = [job.workflow_id for job in pending if (job.updated_at or 0) < silent_since]
             if silent:
@@ -245,6 +278,13 @@ class Reconcile(Protocol):
         """Put in jobs for what changed."""
 
 
+class Export(Protocol):
+    """What a worker does for an `ExportWork`; returns what came of it: a sentence, and whether something failed."""
+
+    def __call__(self, project_id: int) -> tuple[str, bool]:
+        """Export what is accepted."""
+
+
 class Worker:
     """Runs jobs in threads of this process until closed; one per process."""
 
@@ -254,6 +294,7 @@ class Worker:
         *,
         propose: Propose,
         reconcile: Reconcile,
+        export: Export,
         reconcile_seconds: int,
         log_level: str = "WARNING",
     ) -> None:
@@ -268,10 +309,11 @@ class Worker:
             "scheduler_polling_interval_sec": 1.0,
         }
         DBOS(config=config)
-        reconcile_job, upkeep_job = self._register(propose, reconcile)
-        DBOS.listen_queues([PROPOSE, RECONCILE])
+        reconcile_job, upkeep_job = self._register(propose, reconcile, export)
+        DBOS.listen_queues([PROPOSE, RECONCILE, EXPORT])
         DBOS.launch()
         DBOS.register_queue(PROPOSE, worker_concurrency=4, partition_concurrency=1, polling_interval_sec=POLL_SECONDS)
+        DBOS.register_queue(EXPORT, global_concurrency=1, polling_interval_sec=1.0)
         DBOS.register_queue(RECONCILE, global_concurrency=1, polling_interval_sec=POLL_SECONDS)
         DBOS.apply_schedules(
             [
@@ -295,19 +337,20 @@ class Worker:
         self._queue.put(ReconcileWork(None))
 
     def _register(
-        self, propose: Propose, reconcile: Reconcile
+        self, propose: Propose, reconcile: Reconcile, export: Export
     ) -> tuple[Callable[[datetime, Any], None], Callable[[datetime, Any], None]]:
         """Tell the engine the jobs by name. Each is one step, so that its retries back off and its result is kept."""
         queue = self._queue
 
-        @DBOS.step(
-            name=PROPOSE,
-            retries_allowed=True,
-            interval_seconds=FIRST_PAUSE,
-            backoff_rate=PAUSE_GROWS,
-            max_attempts=TRIES,
-            should_retry=_worth_another_try,
-        )
+        tried_again: dict[str, Any] = {
+            "retries_allowed": True,
+            "interval_seconds": FIRST_PAUSE,
+            "backoff_rate": PAUSE_GROWS,
+            "max_attempts": TRIES,
+            "should_retry": _worth_another_try,
+        }
+
+        @DBOS.step(name=PROPOSE, **tried_again)
         def propose_step(project_id: int, task_ids: list[int]) -> dict[str, Any]:
             return dict(propose(project_id, tuple(task_ids)))
 
@@ -319,6 +362,11 @@ class Worker:
             due = (job for job in queue.failed() if job.project_id == project_id or job.at + job.pause < now)
             queue.try_again(due)  # whatever the cause was: a token or a set-up that was wrong may be right by now
             return {str(project): moment.isoformat() for project, moment in seen.items()}
+
+        @DBOS.step(name=EXPORT, **tried_again)
+        def export_step(project_id: int) -> dict[str, Any]:
+            message, failed = export(project_id)
+            return {"message": message, "failed": failed}
 
         @DBOS.step(name=UPKEEP)
         def upkeep_step() -> None:
@@ -332,11 +380,15 @@ class Worker:
         def reconcile_job(_at: datetime | None, project_id: int | None) -> dict[str, str]:
             return _with_our_error(lambda: reconcile_step(project_id))
 
+        @DBOS.workflow(name=EXPORT)
+        def export_job(project_id: int) -> dict[str, Any]:
+            return _with_our_error(lambda: export_step(project_id))
+
         @DBOS.workflow(name=UPKEEP)
         def upkeep_job(_at: datetime, _context: Any) -> None:
             upkeep_step()
 
-        _ = propose_job
+        _ = propose_job, export_job
         return cast(Callable[[datetime, Any], None], reconcile_job), upkeep_job
 
     def close(self) -> None:
@@ -369,6 +421,16 @@ def _message(status: WorkflowStatus) -> str:
 
 def _at(status: WorkflowStatus) -> datetime:
     return datetime.fromtimestamp((status.updated_at or 0) / 1000, UTC)
+
+
+def _export(status: WorkflowStatus) -> ExportJob:
+    project_id = int(status.input["args"][0]) if status.input else 0
+    if status.status in ("ENQUEUED", "PENDING", "DELAYED"):
+        return ExportJob(project_id, _at(status), is_over=False)
+    if status.status == "SUCCESS":
+        output = cast(Mapping[str, Any], status.output or {})
+        return ExportJob(project_id, _at(status), True, str(output.get("message", "")), bool(output.get("failed")))
+    return ExportJob(project_id, _at(status), True, _message(status), True)
 
 
 def _failed(status: WorkflowStatus) -> FailedJob:

@@ -1,16 +1,21 @@
-"""Opening a source image upright, wherever its bytes come from."""
+"""Opening a source image upright, wherever its bytes come from, and showing people a patch of it."""
 
 import io
+from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from service.domain.geometry import Box
 from service.errors import ImageError
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")  # not all that Pillow knows: EPS runs Ghostscript
 SIXTEEN_BIT = frozenset(("I", "I;16", "I;16L", "I;16B", "I;16N"))
 TURNED = (5, 6, 7, 8)
 """EXIF orientations that swap width and height."""
+MOST_ENLARGED = 2.0
+DIMMED = 0.78
+"""How bright the context is, next to the patch."""
 UNREADABLE = (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 
 
@@ -40,6 +45,91 @@ def upright(data: bytes, what: str, max_pixels: int) -> Image.Image:
             f"{what} holds floating-point values, which have no brightness of their own: save it with 8 or 16 bits"
         )
     return _eight_bit(ImageOps.exif_transpose(image))
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """How a patch's picture is made: `context` of the source image in its pixels, scaled to `scaled` (width, height);
+    in that the patch is `inner`, framed by a line of `line` pixels in each of two colours. `pad` more pixels are laid
+    around all of it where the frame would lie outside.
+    """
+
+    context: Box
+    scaled: tuple[int, int]
+    inner: Box
+    line: int
+    pad: tuple[int, int, int, int]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the picture."""
+        left, top, right, bottom = self.pad
+        return self.scaled[0] + left + right, self.scaled[1] + top + bottom
+
+
+def plan_cut(box: Box, size: tuple[int, int], longest: int) -> Cut:
+    """The picture of a patch in an image of this size, with half of the patch's longer side around it.
+
+    Its longest side is `longest` pixels at most, and nothing is enlarged beyond `MOST_ENLARGED`. A patch that leaves
+    the image is cut off at its edge. Raises `ImageError` for one that lies outside of it.
+    """
+    frame = Box(0, 0, *size)
+    patch = frame.common(box)
+    if patch is None:
+        raise ImageError("a patch lies outside of the image")
+    context = frame.common(patch.grown((max(patch.width, patch.height) + 1) // 2))
+    assert context is not None
+    line = max(1, longest // 320)
+    scale = min(MOST_ENLARGED, (longest - 4 * line) / max(context.width, context.height))
+    width, height = max(1, round(context.width * scale)), max(1, round(context.height * scale))
+    across, down = width / context.width, height / context.height
+    left, top = round((patch.left - context.left) * across), round((patch.top - context.top) * down)
+    left, top = min(left, width - 1), min(top, height - 1)
+    inner = Box(
+        left,
+        top,
+        min(width, max(left + 1, round((patch.right - context.left) * across))),
+        min(height, max(top + 1, round((patch.bottom - context.top) * down))),
+    )
+    wide = 2 * line
+    pad = (
+        max(0, wide - inner.left),
+        max(0, wide - inner.top),
+        max(0, wide - (width - inner.right)),
+        max(0, wide - (height - inner.bottom)),
+    )
+    return Cut(context, (width, height), inner, line, pad)
+
+
+def plan_whole(size: tuple[int, int], longest: int) -> tuple[int, int]:
+    """Width and height of the picture of a whole image of this size."""
+    scale = min(MOST_ENLARGED, longest / max(size))
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
+def draw_cut(image: Image.Image, cut: Cut) -> Image.Image:
+    """The patch's picture: what is around it a little darker, and a line of two colours just outside of its pixels, so
+    that one of them shows on any background.
+    """
+    context = cut.context
+    region = image.crop((context.left, context.top, context.right, context.bottom)).convert("RGB")
+    bright = region.resize(cut.scaled, Image.Resampling.LANCZOS, reducing_gap=2.0)
+    inner = (cut.inner.left, cut.inner.top, cut.inner.right, cut.inner.bottom)
+    left, top, _, _ = cut.pad
+    canvas = Image.new("RGB", cut.size, (0, 0, 0))
+    canvas.paste(bright.point(lambda value: int(value * DIMMED)), (left, top))
+    for distance, colour in ((2 * cut.line, (0, 0, 0)), (cut.line, (255, 255, 255))):
+        around = (inner[0] - distance, inner[1] - distance, inner[2] + distance, inner[3] + distance)
+        canvas.paste(colour, (around[0] + left, around[1] + top, around[2] + left, around[3] + top))
+    canvas.paste(bright.crop(inner), (inner[0] + left, inner[1] + top))
+    return canvas
+
+
+def jpeg(image: Image.Image) -> bytes:
+    """For looking at, not for training."""
+    file = io.BytesIO()
+    image.save(file, "JPEG", quality=85)
+    return file.getvalue()
 
 
 def _opened(data: bytes, what: str, max_pixels: int) -> Image.Image:

@@ -2,18 +2,17 @@
 
 import errno
 import logging
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
 from PIL import Image
 
-from service.domain.model import Proposal, Rules, StandingPrediction, State, Task
-from service.domain.work import ProposeWork, work_for_changes
-from service.errors import ExportError, ImageError, LabelStudioError, SetupError
+from service.domain.model import Agreement, Proposal, Rules, StandingPrediction, Task
+from service.domain.work import LOOK_BACK, ProposeWork, work_for_changes
+from service.errors import ExportError, ImageError, LabelStudioError
 from service.export.plan import Note, plan_export
 from service.export.repository import Layout, locate, read_existing
 from service.export.yolo import forget_lost, sole_exporter, write_source
@@ -22,6 +21,7 @@ from service.label_studio.labeling import Labeling
 from service.label_studio.payloads import fingerprint, write_prediction
 from service.proposing import work_out_proposal
 from service.review import decide
+from service.review.survey import ProjectStatus, survey
 
 log = logging.getLogger(__name__)
 
@@ -48,13 +48,17 @@ class Studio(TaskReader, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Proposed:
-    """What `propose` did: tasks read, proposals created and changed, and what people should know, task by task."""
+    """What `propose` did: tasks read, proposals created and changed, and what people should know, task by task.
+
+    `offered` are the tasks as they stand now.
+    """
 
     tasks: int = 0
     created: int = 0
     changed: int = 0
     patches: int = 0
     explanations: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    offered: tuple[Task, ...] = ()
 
 
 def propose(project_id: int, task_ids: Sequence[int], *, studio: Studio, rules: Rules) -> Proposed:
@@ -67,11 +71,13 @@ def propose(project_id: int, task_ids: Sequence[int], *, studio: Studio, rules: 
     new: list[Proposal] = []
     changed = tasks = patches = 0
     explanations: dict[int, tuple[str, ...]] = {}
+    offered: list[Task] = []
     for task in studio.tasks(project_id, labeling, task_ids):
         proposal = work_out_proposal(task, labeling.defaults, rules)
         tasks, patches = tasks + 1, patches + len(proposal.patches)
         if why := tuple(outcome.explanation.text for outcome in proposal.outcomes if outcome.explanation):
             explanations[task.id] = why
+        offered.append(replace(task, standing=(StandingPrediction(0, proposal.patches, content=""),)))
         if not task.standing:
             new += [proposal] if proposal.outcomes else []
             continue
@@ -85,17 +91,13 @@ def propose(project_id: int, task_ids: Sequence[int], *, studio: Studio, rules: 
         log.info(
             "project %d: %d proposals made, %d changed; %d patches on offer", project_id, len(new), changed, patches
         )
-    return Proposed(tasks, len(new), changed, patches, explanations)
+    return Proposed(tasks, len(new), changed, patches, explanations, tuple(offered))
 
 
 def connected(project_id: int, studio: TaskReader) -> Labeling:
     """The labeling of a project that has our controls. Raises `SetupError` for one that hasn't."""
     labeling = studio.labeling(project_id)
-    if labeling.missing:
-        raise SetupError(
-            f"project {project_id} lacks the controls {', '.join(labeling.missing)}: run negatives setup --project "
-            f"{project_id}"
-        )
+    labeling.check(project_id)
     return labeling
 
 
@@ -140,12 +142,6 @@ class ChangedStudio(HookedStudio, Protocol):
 def connected_projects(studio: HookedStudio, webhook_url: str) -> list[int]:
     """The projects whose webhook calls this service."""
     return sorted({hook.project for hook in studio.webhooks() if hook.url == webhook_url and hook.project is not None})
-
-
-LOOK_BACK = timedelta(seconds=60)
-"""A change may become visible a little after a later one did; looking again is free, as the same change is the same
-job.
-"""
 
 
 def reconcile(
@@ -206,6 +202,16 @@ class Exported:
     notes: tuple[Note, ...] = ()
     failures: tuple[Note, ...] = ()
 
+    @property
+    def sentence(self) -> str:
+        """All of it in a sentence, with what the first failure says."""
+        text = f"{self.written} negatives written, {self.there} were there already"
+        if self.notes:
+            text += f"; {len(self.notes)} notes (negatives export tells them)"
+        if self.failures:
+            text += f"; {len(self.failures)} tasks failed, the first: {self.failures[0].text}"
+        return text
+
 
 def export(
     project_id: int,
@@ -213,7 +219,7 @@ def export(
     *,
     studio: TaskReader,
     images: Images,
-    min_approvals: int,
+    agreement: Agreement,
     margin: int,
     object_name: str,
     now: Callable[[], datetime],
@@ -228,7 +234,7 @@ def export(
     labeling = connected(project_id, studio)
     with sole_exporter(layout):
         decided = (
-            (task, source_name(task.image), decide(task, min_approvals, margin))
+            (task, source_name(task.image), decide(task, agreement, margin))
             for task in studio.tasks(project_id, labeling)
         )
         plan = plan_export(decided, read_existing(layout))
@@ -249,41 +255,12 @@ def export(
     return Exported(written, plan.there, layout, unlabelled, plan.notes, tuple(failures))
 
 
-@dataclass(frozen=True, slots=True)
-class ProjectStatus:
-    """Where a project stands: its counts, and for each task what people should know.
+def status(
+    project_id: int, *, studio: TaskReader, agreement: Agreement, margin: int, names: Mapping[int, str]
+) -> ProjectStatus:
+    """Count a project's ROIs and patches by where they stand, with the reasons for what is short, refused or stale.
 
-    `unlabelled` counts tasks with patches but no labelled object: nothing but a person's eye says that they are empty.
-    `reasons` counts the reasons that were given for rejections.
+    `names` says what to call people, by Label Studio's ids.
     """
-
-    tasks: int = 0
-    rois: int = 0
-    unlabelled: int = 0
-    states: Mapping[State, int] = field(default_factory=dict)
-    reasons: Mapping[str, int] = field(default_factory=dict)
-    notes: tuple[Note, ...] = ()
-
-
-def status(project_id: int, *, studio: TaskReader, min_approvals: int, margin: int) -> ProjectStatus:
-    """Count a project's ROIs and patches by where they stand, with the reasons for what is short, refused or stale."""
     labeling = connected(project_id, studio)
-    tasks = rois = unlabelled = 0
-    states: Counter[State] = Counter()
-    reasons: Counter[str] = Counter()
-    notes: list[Note] = []
-    for task in studio.tasks(project_id, labeling):
-        tasks, rois = tasks + 1, rois + len(task.rois)
-        told = [one for standing in task.standing[:1] for one in standing.explanations]
-        notes += [Note(task.id, one.text, one.shortfall) for one in told]
-        if task.refusal is not None and not any(task.refusal in one.text for one in told):
-            notes.append(Note(task.id, task.refusal))
-        decisions = decide(task, min_approvals, margin)
-        unlabelled += bool(decisions and not task.exclusions)
-        for decision in decisions:
-            states[decision.state] += 1
-            reasons.update(decision.reasons)
-            if decision.state is State.STALE:
-                place = "an accepted patch of {2} × {3} px at ({0}, {1})".format(*decision.patch.box.as_xywh())
-                notes.append(Note(task.id, f"{place} is stale: {decision.note}"))
-    return ProjectStatus(tasks, rois, unlabelled, dict(states), dict(reasons), tuple(notes))
+    return survey(studio.tasks(project_id, labeling), agreement, margin, names)

@@ -16,8 +16,10 @@ from tests.studio import api, connected, new_project, service, studio
 
 __all__ = ["api", "connected", "new_project", "service", "studio"]
 
-# A deadline per example would be a timed assertion.
-settings.register_profile("negatives", deadline=None)
+# A deadline per example would be a timed assertion; the same examples each time, so that what passes here passes there.
+settings.register_profile("negatives", deadline=None, derandomize=True)
+# What looks for new ones: pytest --hypothesis-profile=hunt
+settings.register_profile("hunt", deadline=None, derandomize=False, max_examples=5000)
 settings.load_profile("negatives")
 
 DATABASES = ("sqlite", "postgresql")

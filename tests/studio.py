@@ -69,7 +69,7 @@ def labelled_task(annotator: Annotator, directory: Path) -> int:
 
 
 def counted(service: ServiceProcess, project_id: int) -> dict[str, int]:
-    """What `negatives status` counts in a project: rois, and patches that are accepted, rejected, pending, stale."""
+    """What `negatives status` counts in a project: rois, and patches by where they stand."""
     told = service.run("status", "--project", str(project_id), "--json")
     counts = json.loads(told.stdout)["projects"][str(project_id)]
-    return {name: counts[name] for name in ("rois", "accepted", "rejected", "pending", "stale")}
+    return {name: counts[name] for name in ("rois", "accepted", "rejected", "unsure", "pending", "stale")}

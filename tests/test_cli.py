@@ -2,31 +2,46 @@
 
 import json
 import re
+import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 import click
 import pytest
 
-from service import __version__, cli
+from service import __version__
 from service.cli import main, negatives
+from service.cli.parts import wait_for as wait_for_jobs
 from service.domain.geometry import Box
-from service.domain.model import Cause, Proposal, RoiOutcome, Shortfall
+from service.domain.model import Cause, Proposal, RoiOutcome, Rules, Shortfall
 from service.domain.work import ProposeWork
 from service.errors import NegativesError, SetupError
 from service.jobs import FailedJob, JobCounts, JobQueue
-from service.label_studio.labeling import ROI_SHAPES, Labeling
+from service.label_studio.labeling import ROI_SHAPES, Labeling, connect
 from service.label_studio.payloads import write_prediction
-from tests.factories import roi
-from tests.label_studio.fake_studio import FakeStudio, gives, page
+from service.label_studio.queues import ReviewedStudio
+from tests.factories import patch, roi
+from tests.label_studio.fake_studio import TOKEN, URL, FakeStudio, gives, page
 from tests.payloads import recorded
 
 README = Path(__file__).parent.parent / "README.md"
-COMMANDS = sorted(negatives.commands)
+
+
+def commands_of(group: click.Group, *before: str) -> Iterator[tuple[str, click.Command]]:
+    """What can be typed after `negatives`: a group's commands under the group's name, the group itself not."""
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from commands_of(command, *before, name)
+        else:
+            yield " ".join((*before, name)), command
+
+
+BY_NAME = dict(commands_of(negatives))
+COMMANDS = sorted(BY_NAME)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,28 +83,39 @@ def settings(monkeypatch: pytest.MonkeyPatch, run: Run) -> None:  # noqa: ARG001
     monkeypatch.setenv("NEGATIVES_WEBHOOK_SECRET", "s3cret-of-somebody")
 
 
+TOLD = re.compile(r"(?:[Rr]un:? |start |<code>|`|\.venv/bin/)negatives ([a-z]+)(?: ([a-z]+))?")
+
+
+def test_what_people_are_told_to_run_can_be_run() -> None:
+    """In messages, pages and docs: a command that doesn't exist helps nobody."""
+    root = README.parent
+    told = [
+        (path.name, found[1], found[2])
+        for pattern in ("service/**/*.py", "service/**/*.html", "*.md", "docs/*.md")
+        for path in root.glob(pattern)
+        for found in TOLD.finditer(path.read_text(encoding="utf-8"))
+    ]
+    assert len(told) > 50
+    for where, name, verb in told:
+        command = negatives.commands.get(name)
+        assert command is not None, (where, name)
+        assert not isinstance(command, click.Group) or verb is None or verb in command.commands, (where, name, verb)
+
+
 def test_the_readme_has_the_commands_of_the_code() -> None:
     """Each as `negatives NAME`, none that isn't there."""
     text = README.read_text(encoding="utf-8")
     listed = text.partition("<!-- commands -->")[2].partition("<!-- /commands -->")[0]
-    assert sorted(set(re.findall(r"`negatives ([a-z]+)", listed))) == COMMANDS
+    assert sorted(set(re.findall(r"`negatives ([a-z]+(?: [a-z]+)*)", listed))) == COMMANDS
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help_with_an_example(run: Run, command: str) -> None:
     """Something to copy, written as it is typed."""
-    ended = run(command, "--help")
+    ended = run(*command.split(), "--help")
     lines = ended.out.partition("\nExample:\n")[2].splitlines()
     assert (ended.code, bool(lines)) == (0, True)
     assert all(line.startswith(f"  negatives {command} ") or line == f"  negatives {command}" for line in lines)
-
-
-@pytest.mark.parametrize("command", COMMANDS)
-def test_examples_are_accepted(command: str) -> None:
-    """Options that an example shows exist."""
-    for line in (negatives.commands[command].epilog or "").splitlines():
-        with suppress(click.BadParameter):  # the files that it names are the reader's
-            negatives.commands[command].make_context(command, line.split()[2:])
 
 
 def test_the_version_is_told(run: Run) -> None:
@@ -104,7 +130,24 @@ ARGUMENTS = {
     "propose": ("--project", "7"),
     "export": ("--project", "7", "--into", "out"),
     "status": (),
+    "review open": ("--project", "7"),
+    "review accept": ("--project", "7", "--all"),
+    "review reject": ("--project", "7", "--task", "12"),
+    "review unsure": ("--project", "7", "--patch", "neg_1"),
+    "review empty": ("--project", "7", "--task", "12"),
 }
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_examples_are_accepted(command: str) -> None:
+    """Options that an example shows exist, and their values are taken."""
+    for line in (BY_NAME[command].epilog or "").splitlines():
+        try:
+            BY_NAME[command].make_context(command, shlex.split(line)[1 + len(command.split()) :])
+        except click.BadParameter as error:
+            names_a_file = error.param is not None and isinstance(error.param.type, click.Path | click.File)
+            if not names_a_file:  # those are the reader's
+                raise
 
 
 WITHOUT_SETTINGS = {"demo", "sample"}
@@ -119,7 +162,7 @@ def test_every_command_that_needs_settings_is_tried_below() -> None:
 @pytest.mark.parametrize("command", ARGUMENTS)
 def test_missing_settings_end_a_command_with_2(run: Run, command: str) -> None:
     """And are told in a sentence on stderr."""
-    ended = run(command, *ARGUMENTS[command])
+    ended = run(*command.split(), *ARGUMENTS[command])
     assert (ended.code, ended.out) == (2, "")
     assert ended.err.startswith("negatives: these settings need attention")
     assert "NEGATIVES_LABEL_STUDIO_URL: is missing" in ended.err
@@ -134,6 +177,13 @@ BAD_ARGUMENTS = {
     "no such role": ("serve", "--role", "boss"),
     "no such shape": ("setup", "--project", "7", "--roi-shape", "star"),
     "the shape that is always there": ("setup", "--project", "7", "--roi-shape", "rectangle"),
+    "no command of a group": ("review",),
+    "no such command of a group": ("review", "nope"),
+    "no such layout": ("review", "open", "--project", "7", "--layout", "wall"),
+    "no such state": ("review", "accept", "--project", "7", "--all", "--state", "fine"),
+    "no such reason": ("review", "reject", "--project", "7", "--all", "--reason", "ugly"),
+    "a reason to accept": ("review", "accept", "--project", "7", "--all", "--reason", "ambiguous"),
+    "no empty image": ("review", "empty", "--project", "7"),
 }
 
 
@@ -146,22 +196,22 @@ def test_wrong_arguments_end_a_command_with_2(run: Run, arguments: Sequence[str]
 
 
 @pytest.mark.usefixtures("settings")
-@pytest.mark.parametrize("command", ["propose", "export"])
+@pytest.mark.parametrize("command", ["propose", "export", *(name for name in ARGUMENTS if name.startswith("review "))])
 def test_what_failed_ends_a_command_with_1_and_one_sentence(run: Run, command: str) -> None:
     """No Label Studio there: that is said, without a traceback."""
-    ended = run(command, *ARGUMENTS[command])
+    ended = run(*command.split(), *ARGUMENTS[command])
     assert (ended.code, "Traceback" in ended.err) == (1, False)
     assert ended.err.splitlines()[-1].startswith("negatives: Label Studio can't be reached ")
 
 
 @pytest.mark.usefixtures("settings")
-@pytest.mark.parametrize("command", ["setup", "serve", "propose", "status"])
+@pytest.mark.parametrize("command", ["setup", "serve", "propose", "status", "review open"])
 def test_without_its_database_a_command_ends_with_1_and_one_sentence(
     run: Run, monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
     """No PostgreSQL there: that is said, without a traceback or the password."""
     monkeypatch.setenv("NEGATIVES_DATABASE_URL", "postgresql://negatives:pa55word@127.0.0.1:1/negatives")
-    ended = run(command, *ARGUMENTS[command])
+    ended = run(*command.split(), *ARGUMENTS[command])
     assert ended.code == 1
     assert re.fullmatch(r"negatives: the database of NEGATIVES_DATABASE_URL can't be opened [^\n]*\n", ended.err)
 
@@ -211,9 +261,10 @@ def notes_of(run: Run, monkeypatch: pytest.MonkeyPatch, *outcomes: RoiOutcome) -
     """How `status --json` ended for a project whose tasks have these outcomes, and the notes that it told."""
     studio = FakeStudio()
     tasks = [as_listed(number, outcome) for number, outcome in enumerate(outcomes, 1)]
+    studio.on("GET /api/users/", gives([recorded("whoami")]))
     studio.on("GET /api/projects/5/", gives(recorded("project")))
     studio.on("GET /api/tasks/", page(*tasks))
-    monkeypatch.setattr(cli, "_studio", lambda _: studio.client())
+    monkeypatch.setattr("service.cli.report.studio_of", lambda _: studio.client())
     ended = run("status", "--project", "5", "--json")
     return ended, json.loads(ended.out)["projects"]["5"]["notes"]
 
@@ -287,7 +338,7 @@ class Jobs:
 def wait_for(*outcomes: Mapping[str, Any] | NegativesError) -> int:
     """The exit code when jobs end so."""
     work = [ProposeWork(7, (task,), "a") for task in range(len(outcomes))]
-    return cli._wait_for(cast(JobQueue, Jobs(iter(outcomes))), work)[0]
+    return wait_for_jobs(cast(JobQueue, Jobs(iter(outcomes))), work)[0]
 
 
 @pytest.mark.parametrize(
@@ -320,3 +371,143 @@ def test_a_failure_of_many_jobs_is_said_once(capsys: pytest.CaptureFixture[str])
     """A project of a hundred jobs isn't a hundred lines."""
     wait_for(*[SetupError("project 7 isn't connected")] * 3)
     assert capsys.readouterr().err.count("project 7 isn't connected") == 1
+
+
+# Verdicts by command
+
+FIRST = patch(Box.sized(200, 200, 100, 100), task_id=1)
+SECOND = patch(Box.sized(400, 400, 100, 100), task_id=1)
+OTHER = patch(Box.sized(200, 200, 100, 100), task_id=2)
+
+
+@pytest.fixture
+def studio(monkeypatch: pytest.MonkeyPatch) -> FakeStudio:
+    """Project 5 with two tasks, of which the first has two patches; whoever is signed in is user 1."""
+    drawn, studio = roi(), FakeStudio()
+    outcomes = {1: RoiOutcome(drawn, (FIRST, SECOND)), 2: RoiOutcome(drawn, (OTHER,))}
+    tasks = {number: as_listed(number, outcome) for number, outcome in outcomes.items()}
+    for one in tasks.values():
+        region = one["predictions"][0]["result"][0] | {"id": "drawn", "meta": {}}
+        moment = one["updated_at"]
+        one["annotations"] = [{"id": 10 + one["id"], "completed_by": 1, "updated_at": moment, "result": [region]}]
+        studio.on(f"GET /api/tasks/{one['id']}/", gives(one))
+        studio.on(f"POST /api/tasks/{one['id']}/annotations/", gives({"id": 900}, 201))
+    project = recorded("project")
+    connected = connect(project["label_config"], Rules())
+    studio.on("GET /api/projects/5/", gives({**project, "label_config": connected}))
+    studio.on("GET /api/tasks/", page(*tasks.values()))
+    studio.on("GET /api/current-user/whoami", gives(recorded("whoami")))
+    studio.on("GET /api/webhooks/", gives([]))
+    client = partial(ReviewedStudio, URL, TOKEN, transport=studio.transport)
+    monkeypatch.setattr("service.cli.verdicts.studio_of", lambda _: client())
+    return studio
+
+
+def written(studio: FakeStudio) -> dict[str, list[tuple[str, str]]]:
+    """What was said, by task: each patch with what was chosen for it, nothing where it was accepted."""
+    found = {}
+    for task in ("1", "2"):
+        for body in studio.sent(f"POST /api/tasks/{task}/annotations/"):
+            chosen = {one["id"]: one["value"]["choices"][0] for one in body["result"] if one["type"] == "choices"}
+            patches = [one["id"] for one in body["result"] if one["type"] == "rectanglelabels"]
+            found[task] = [(region_id, chosen.get(region_id, "")) for region_id in patches]
+    return found
+
+
+@pytest.mark.usefixtures("settings")
+def test_all_that_wait_are_accepted(run: Run, studio: FakeStudio) -> None:
+    """With one word, and told how many."""
+    ended = run("review", "accept", "--project", "5", "--all")
+    assert (ended.code, ended.out) == (0, "3 patches accepted\n")
+    assert written(studio) == {"1": [(FIRST.id, ""), (SECOND.id, "")], "2": [(OTHER.id, "")]}
+
+
+@pytest.mark.usefixtures("settings")
+@pytest.mark.parametrize(
+    ("arguments", "choice", "told"),
+    [
+        (("reject",), "rejected", "rejected"),
+        (("reject", "--reason", "object inside"), "object inside", "rejected"),
+        (("unsure",), "unsure", "unsure"),
+    ],
+    ids=["rejected", "with a reason", "unsure"],
+)
+def test_other_words(run: Run, studio: FakeStudio, arguments: Sequence[str], choice: str, told: str) -> None:
+    """With the reason, where one is given."""
+    ended = run("review", *arguments, "--project", "5", "--patch", SECOND.id)
+    assert (ended.code, ended.out) == (0, f"1 patches {told}\n")
+    assert written(studio) == {"1": [(SECOND.id, choice)]}
+
+
+@pytest.mark.usefixtures("settings")
+def test_patches_of_a_task(run: Run, studio: FakeStudio) -> None:
+    """Of that one only, and it alone is read."""
+    assert run("review", "accept", "--project", "5", "--task", "2").code == 0
+    assert written(studio) == {"2": [(OTHER.id, "")]}
+    assert "GET /api/tasks/" not in studio.calls()
+
+
+@pytest.mark.usefixtures("settings")
+@pytest.mark.parametrize("arguments", [(), ("--all", "--task", "1"), ("--all", "--patch", "neg_1")])
+def test_which_patches_has_to_be_said(run: Run, studio: FakeStudio, arguments: Sequence[str]) -> None:
+    """All alone, or which: nobody accepts a project by leaving something out."""
+    ended = run("review", "accept", "--project", "5", *arguments)
+    assert (ended.code, studio.calls()) == (2, [])
+    assert "say which patches" in ended.err
+
+
+@pytest.mark.usefixtures("settings")
+def test_only_patches_in_the_state_that_is_named(run: Run, studio: FakeStudio) -> None:
+    """By default those that wait: nothing that somebody decided is overridden by the way."""
+    ended = run("review", "reject", "--project", "5", "--all", "--state", "accepted")
+    assert (ended.code, ended.out, written(studio)) == (0, "0 patches rejected\n", {})
+
+
+@pytest.mark.usefixtures("settings")
+def test_a_patch_that_is_not_there_is_told_before_anything_is_written(run: Run, studio: FakeStudio) -> None:
+    """With the state in which it was looked for."""
+    ended = run("review", "accept", "--project", "5", "--patch", FIRST.id, "--patch", "neg_gone")
+    assert (ended.code, written(studio)) == (1, {})
+    assert ended.err.splitlines()[-1] == "negatives: project 5 has no pending patch neg_gone"
+
+
+@pytest.mark.usefixtures("settings")
+@pytest.mark.parametrize("arguments", [("--task", "999"), ("--task", "1", "--state", "accepted")])
+def test_a_task_without_such_a_patch_is_told(run: Run, studio: FakeStudio, arguments: Sequence[str]) -> None:
+    """A typing error doesn't look like work done."""
+    ended = run("review", "accept", "--project", "5", *arguments)
+    assert (ended.code, written(studio)) == (1, {})
+    assert "patch there; --state asks for others" in ended.err
+
+
+@pytest.mark.usefixtures("settings")
+def test_a_verdict_that_failed_is_told_and_the_others_are_written(run: Run, studio: FakeStudio) -> None:
+    """Exit code 1."""
+    studio.on("POST /api/tasks/1/annotations/", gives({"detail": "No."}, 400))
+    ended = run("review", "accept", "--project", "5", "--all")
+    assert (ended.code, ended.out) == (1, "1 patches accepted\n")
+    assert "failed: task 1: Label Studio refused the verdicts on task 1 with 400: No." in ended.err
+
+
+@pytest.mark.usefixtures("settings")
+def test_whole_images_are_accepted(run: Run, studio: FakeStudio) -> None:
+    """Each as one patch; a task that isn't there is told."""
+    ended = run("review", "empty", "--project", "5", "--task", "2", "--task", "9")
+    assert (ended.code, ended.out) == (1, "1 whole images accepted\n")
+    assert "failed: task 9" in ended.err
+    ((region,),) = [body["result"] for body in studio.sent("POST /api/tasks/2/annotations/")]
+    assert [region["value"][key] for key in ("x", "y", "width", "height")] == [0, 0, 100, 100]
+
+
+def test_a_group_tells_its_commands(run: Run) -> None:
+    """Each with what it does."""
+    text = run("review", "--help").out
+    assert all(name in text for name in ("open", "accept", "reject", "unsure", "empty"))
+
+
+def test_queue_work_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    """Where there is a queue, in a line of its own; a job of an earlier version knows none."""
+    wait_for({**DONE, "queued": 3, "taken_out": 1}, DONE, {**DONE, "queued": 2, "taken_out": 0})
+    assert "review queues: 5 tasks added, 1 taken out\n" in capsys.readouterr().out
+    wait_for(DONE)
+    assert "review queues" not in capsys.readouterr().out

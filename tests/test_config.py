@@ -171,6 +171,7 @@ def test_what_has_a_default_need_not_be_set() -> None:
         "host": "127.0.0.1",
         "port": 9090,
         "public_url": "",
+        "label_studio_public_url": "",
         "patches": 5,
         "min_size": 100,
         "max_size": 400,
@@ -179,6 +180,9 @@ def test_what_has_a_default_need_not_be_set() -> None:
         "square": False,
         "align": 1,
         "min_approvals": 1,
+        "agreement": "any-rejection",
+        "drawing_counts": True,
+        "dataset": "",
         "object_name": "cells",
         "reconcile_seconds": 30,
         "max_webhook_bytes": 33_554_432,
@@ -203,6 +207,14 @@ def test_a_trailing_slash_makes_no_difference(put: Set) -> None:
     settings = read_settings()
     assert settings.label_studio_url == "http://localhost:8080/studio"
     assert settings.service_url == "http://negatives.internal:9090"
+
+
+@pytest.mark.usefixtures("needed")
+def test_people_may_open_label_studio_elsewhere(put: Set) -> None:
+    """In containers the service knows it by a name that no browser does."""
+    assert read_settings().people_url == read_settings().label_studio_url
+    put(LABEL_STUDIO_PUBLIC_URL="https://studio.example.org/")
+    assert read_settings().people_url == "https://studio.example.org"
 
 
 @pytest.mark.usefixtures("needed")

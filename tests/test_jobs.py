@@ -19,8 +19,8 @@ from typing import Any, TypeVar
 import pytest
 
 from service import jobs
-from service.domain.work import LANES, ProposeWork, ReconcileWork
-from service.errors import LabelStudioUnavailable, NegativesError, SetupError
+from service.domain.work import LANES, ExportWork, ProposeWork, ReconcileWork
+from service.errors import ExportError, LabelStudioUnavailable, NegativesError, SetupError
 from service.jobs import FailedJob, JobQueue, Worker, prepare_database, take_slot
 from tests.conftest import DATABASES
 
@@ -124,12 +124,29 @@ class Looking:
             self._free.set()
 
 
+@dataclass
+class Exporting:
+    """What the worker calls for an export: remembers, and says what the test prepared; waits while it is held."""
+
+    said: tuple[str, bool] = ("3 negatives written", False)
+    calls: list[int] = field(default_factory=list)
+    free: threading.Event = field(default_factory=threading.Event)
+
+    def __call__(self, project_id: int) -> tuple[str, bool]:
+        self.calls.append(project_id)
+        self.free.wait(30)
+        if self.said[0] == "refused":
+            raise ExportError("the dataset is gone: bring it back")
+        return self.said
+
+
 @dataclass(frozen=True, slots=True)
 class Crew:
     """A queue, a worker on it, and what the worker calls. Each test takes a project of its own."""
 
     queue: JobQueue
     proposing: Proposing = field(default_factory=Proposing)
+    exporting: Exporting = field(default_factory=Exporting)
     looking: Looking = field(default_factory=Looking)
 
     def end_of(self, job_id: str) -> Mapping[str, Any] | NegativesError:
@@ -163,7 +180,14 @@ def crew(
         crew = Crew(queue)
         queue.put(BEFORE_THE_WORKER)
         with closing(
-            Worker(url, propose=crew.proposing, reconcile=crew.looking, reconcile_seconds=1, log_level="CRITICAL")
+            Worker(
+                url,
+                propose=crew.proposing,
+                reconcile=crew.looking,
+                export=crew.exporting,
+                reconcile_seconds=1,
+                log_level="CRITICAL",
+            )
         ):
             yield crew
 
@@ -558,6 +582,35 @@ def test_the_last_look_is_never_deleted(crew: Crew, project: int) -> None:
     assert crew.queue.last_seen()[project] == MONDAY
 
 
+def test_an_export_is_one_however_often_it_is_asked_for(crew: Crew) -> None:
+    """While it waits or runs, asking again is the same export; its end is told, and afterwards it may run again."""
+    crew.exporting.free.clear()
+    project = next(projects)
+    first = crew.queue.put(ExportWork(project))
+    wait_for("its start", lambda: project in crew.exporting.calls)
+    assert crew.queue.put(ExportWork(project)) == first
+    (running,) = (one for one in crew.queue.exports() if one.project_id == project)
+    assert (running.is_over, running.message) == (False, "")
+    crew.exporting.free.set()
+    crew.end_of(first)
+    (over,) = (one for one in crew.queue.exports() if one.project_id == project)
+    assert (over.is_over, over.message, over.failed) == (True, "3 negatives written", False)
+    crew.end_of(crew.queue.put(ExportWork(project)))
+    assert crew.exporting.calls.count(project) == 2
+
+
+def test_an_export_that_fails_says_why(crew: Crew) -> None:
+    """In our words; nothing is tried again that can't succeed."""
+    project = next(projects)
+    crew.exporting.said = ("refused", True)
+    crew.exporting.free.set()
+    crew.end_of(crew.queue.put(ExportWork(project)))
+    (over,) = (one for one in crew.queue.exports() if one.project_id == project)
+    assert (over.is_over, over.failed, over.message) == (True, True, "the dataset is gone: bring it back")
+    assert crew.exporting.calls.count(project) == 1
+    crew.exporting.said = ("3 negatives written", False)
+
+
 # Processes: they die, come back, and work beside each other
 
 WORKER = """
@@ -578,11 +631,15 @@ def propose(project_id, task_ids):
     note("end", project_id, *task_ids)
     return {"tasks": len(task_ids)}
 
+def export(project_id):
+    propose(project_id, ("all",))
+    return "written", False
+
 def reconcile(project_id, seen):
     note("look", project_id)
     return {}
 
-worker = Worker(url, propose=propose, reconcile=reconcile, reconcile_seconds=59)
+worker = Worker(url, propose=propose, reconcile=reconcile, export=export, reconcile_seconds=59)
 note("up")
 sys.stdin.read()
 worker.close()
@@ -693,21 +750,38 @@ def test_a_job_whose_worker_was_killed_is_done_after_its_restart(
     assert ended(queue, job_id) == {"tasks": 1}
 
 
+@pytest.mark.parametrize(
+    ("work", "longest", "begun"),
+    [
+        (ProposeWork(7, (12,), "a"), jobs.LONGEST_JOB, "begin 7 12"),
+        (ExportWork(7), jobs.LONGEST_EXPORT, "begin 7 all"),
+    ],
+    ids=["a proposal", "an export"],
+)
 def test_a_job_whose_worker_never_came_back_is_resumed(
-    database_url: str, queue: JobQueue, processes: Processes
+    database_url: str,
+    queue: JobQueue,
+    processes: Processes,
+    work: ProposeWork | ExportWork,
+    longest: timedelta,
+    begun: str,
 ) -> None:
-    """After the silence, `tidy` gives it to a worker that lives."""
-    job_id = queue.put(ProposeWork(7, (12,), "a"))
+    """After as long as the longest may take, and a minute, `tidy` gives it to a worker that lives; not before."""
+    job_id = queue.put(work)
     first = processes.start_worker(database_url, held=True)
-    wait_for("the job to begin", lambda: processes.noted(first, "begin 7 12"))
+    wait_for("the job to begin", lambda: processes.noted(first, begun))
     processes.kill(first)
     slot_of_the_dead = take_slot(database_url)
     try:
         processes.start_worker(database_url)
         ended(queue, queue.put(ProposeWork(8, (12,), "a")))
         assert queue.finished([job_id]) == {}
-        queue.tidy(datetime.now(UTC) + jobs.SILENCE + timedelta(minutes=1))
-        assert ended(queue, job_id) == {"tasks": 1}
+        queue.tidy(datetime.now(UTC) + longest)
+        assert len(processes.noted(None, begun)) == 1
+        processes.release()
+        queue.tidy(datetime.now(UTC) + longest + timedelta(minutes=2))
+        ended(queue, job_id)
+        assert len(processes.noted(None, begun)) == 2
     finally:
         slot_of_the_dead.release()
 

@@ -1,11 +1,15 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from itertools import product
+from random import Random
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from service.domain.geometry import Box, Ellipse, Outline, Shape
-from service.domain.model import Decision, LiveAnswer, Patch, Provenance, Review, Roi, Rules, State
+from service.domain.model import Agreement, Decision, LiveAnswer, Patch, Provenance, Review, Roi, Rules, State, Verdict
 from service.review import decide
 from tests.factories import NOON, moved, outlines, patch, review, roi, roi_of, task
 
@@ -16,7 +20,7 @@ TWO = patch(Box.sized(400, 400, 100, 100), of=AREA)
 BY_HAND = Patch("Xy12", Box.sized(600, 600, 80, 80))
 CELL_ON_ONE = Box.sized(290, 290, 20, 20)
 ANN, BEN, CEM = 1, 2, 3
-ACCEPTED, REJECTED, PENDING, STALE = State.ACCEPTED, State.REJECTED, State.PENDING, State.STALE
+ACCEPTED, REJECTED, PENDING, STALE, UNSURE = State.ACCEPTED, State.REJECTED, State.PENDING, State.STALE, State.UNSURE
 
 
 def keeping_clear(margin: int) -> Patch:
@@ -34,6 +38,8 @@ class History:
     exclusions: tuple[Shape, ...] = ()
     refusal: str | None = None
     min_approvals: int = 1
+    majority: bool = False
+    drawing_counts: bool = True
     margin: int = 0
 
     def decisions(self) -> dict[str, Decision]:
@@ -45,7 +51,10 @@ class History:
             reviews=self.reviews,
             refusal=self.refusal,
         )
-        return {one.patch.id: one for one in decide(work, self.min_approvals, self.margin)}
+        return {
+            one.patch.id: one
+            for one in decide(work, Agreement(self.min_approvals, self.majority, self.drawing_counts), self.margin)
+        }
 
 
 def says(by: int | None, held: Iterable[Patch], shown: Iterable[Patch] = (ONE, TWO), *, hour: int = 0) -> Review:
@@ -346,6 +355,253 @@ def test_what_is_known_of_a_patch_goes_before_what_an_answer_remembers() -> None
     assert History(rois=(ANSWERED,)).decisions()[ONE.id].patch == ONE
 
 
+# ---------------------------------------------------------------- how verdicts of several people add up
+
+THERE = Box.sized(500, 500, 120, 120)
+
+
+@dataclass(frozen=True)
+class Word:
+    """What one person says of ONE, and in which hour."""
+
+    by: int | None
+    says: str
+    hour: int
+
+    def review(self, annotation: int) -> Review:
+        """The annotation in which they say so."""
+        held = {"moved": (moved(ONE, THERE),), "taken out": ()}.get(self.says, (ONE,))
+        said = review(held, [ONE], by=self.by, annotation=annotation, hour=self.hour)
+        reasons = {ONE.id: "duplicate"} if self.says == "duplicate" else {}
+        return replace(said, reasons=reasons, unsure=frozenset({ONE.id} if self.says == "unsure" else ()))
+
+
+ACCEPTING, REJECTING = ("kept", "moved"), ("taken out", "duplicate")
+LATER = 24
+
+
+def words(*says: str, people: tuple[int | None, ...] = (ANN, BEN, CEM, 4, 5)) -> st.SearchStrategy[list[Word]]:
+    """What these people say in the course of a day, in any order, some more than once."""
+    return st.lists(st.builds(Word, st.sampled_from(people), st.sampled_from(says), st.integers(0, 9)), max_size=8)
+
+
+ANY_WORDS = words("kept", "moved", "taken out", "duplicate", "unsure", people=(ANN, BEN, CEM, 4, None))
+IN_PLACE = words("kept", "taken out", "duplicate", "unsure")
+ANY_REJECTION = st.builds(Agreement, st.integers(1, 3), st.just(False), st.booleans())
+BY_MAJORITY = st.builds(Agreement, st.integers(1, 3), st.just(True), st.booleans())
+AGREEMENTS = ANY_REJECTION | BY_MAJORITY
+ANYBODY = st.sampled_from((ANN, BEN, CEM, 4, 5, 6))
+
+
+def agreed(said: Iterable[Word], agreement: Agreement) -> Decision:
+    """Where ONE stands after these words, in an ROI that Ann drew."""
+    reviews = [word.review(number) for number, word in enumerate(said, 1)]
+    (decision,) = decide(task(replace(AREA, drawn_by=ANN), standing=[ONE], reviews=reviews), agreement)
+    return decision
+
+
+@given(ANY_WORDS, AGREEMENTS, st.randoms(use_true_random=False))
+def test_the_order_in_which_label_studio_lists_annotations_doesnt_matter(
+    said: list[Word], agreement: Agreement, chance: Random
+) -> None:
+    """Nor what has an effect on it: time counts."""
+    reviews = [word.review(number) for number, word in enumerate(said, 1)]
+    work = task(replace(AREA, drawn_by=ANN), standing=[ONE], reviews=reviews)
+    shuffled = replace(work, reviews=tuple(chance.sample(reviews, len(reviews))))
+    assert decide(shuffled, agreement) == decide(work, agreement)
+
+
+@given(ANY_WORDS, AGREEMENTS)
+def test_everybody_has_one_vote_and_it_is_their_latest(said: list[Word], agreement: Agreement) -> None:
+    """Oldest first; a deleted user is somebody else in each annotation."""
+    latest: dict[object, tuple[int, int]] = {}
+    for number, word in sorted(enumerate(said, 1), key=lambda one: (one[1].hour, one[0])):
+        latest[word.by or f"annotation {number}"] = (word.hour, number)
+    votes = agreed(said, agreement).votes
+    assert [((vote.at - NOON).seconds // 3600, vote.annotation_id) for vote in votes] == sorted(latest.values())
+
+
+@given(IN_PLACE.filter(bool), AGREEMENTS, st.data())
+def test_saying_the_same_again_changes_nothing(said: list[Word], agreement: Agreement, data: st.DataObject) -> None:
+    """Nobody counts twice."""
+    before = agreed(said, agreement)
+    vote = data.draw(st.sampled_from(before.votes))
+    again = said[vote.annotation_id - 1]
+    after = agreed([*said, replace(again, hour=LATER)], agreement)
+    assert (after.state, after.patch, after.reviewers, after.reasons, after.note) == (
+        before.state,
+        before.patch,
+        before.reviewers,
+        before.reasons,
+        before.note,
+    )
+
+
+@given(ANY_WORDS, ANY_REJECTION, ANYBODY, st.sampled_from(REJECTING))
+def test_where_one_rejection_is_enough_it_always_is(said: list[Word], rule: Agreement, by: int, how: str) -> None:
+    """Whoever says what besides, and how many are asked."""
+    assert agreed([*said, Word(by, how, LATER)], rule).state is REJECTED
+
+
+@given(IN_PLACE, BY_MAJORITY, ANYBODY, st.sampled_from((*REJECTING, "unsure")))
+def test_by_majority_who_doesnt_accept_helps_no_patch(said: list[Word], rule: Agreement, by: int, how: str) -> None:
+    """A rejection, or somebody who can't tell, never makes accepted what was not."""
+    if agreed([*said, Word(by, how, LATER)], rule).state is ACCEPTED:
+        assert agreed(said, rule).state is ACCEPTED
+
+
+@given(ANY_WORDS, AGREEMENTS, ANYBODY)
+def test_one_approval_more_at_its_place_takes_no_acceptance_away(said: list[Word], rule: Agreement, by: int) -> None:
+    """Whoever gives it, also who drew."""
+    before = agreed(said, rule)
+    if before.state is ACCEPTED:
+        how = "moved" if before.patch.box == THERE else "kept"
+        after = agreed([*said, Word(by, how, LATER)], rule)
+        assert (after.state, after.patch) == (ACCEPTED, before.patch)
+
+
+@given(ANY_WORDS, ANY_REJECTION, ANYBODY)
+def test_who_cant_tell_keeps_a_patch_from_being_used(said: list[Word], rule: Agreement, by: int) -> None:
+    """As long as they say so; where somebody else rejects it, it is rejected."""
+    state = agreed([*said, Word(by, "unsure", LATER)], rule).state
+    assert state in (UNSURE, REJECTED)
+
+
+@given(words("kept", "taken out"), st.integers(1, 3))
+def test_a_majority_is_one_for_either_side(said: list[Word], enough: int) -> None:
+    """If all who accept reject, and all who reject accept, the outcome is the opposite."""
+    other_way = {"kept": "taken out", "taken out": "kept"}
+    opposite = {ACCEPTED: REJECTED, REJECTED: ACCEPTED, PENDING: PENDING}
+    rule = Agreement(enough, majority=True)
+    turned = [replace(word, says=other_way[word.says]) for word in said]
+    assert agreed(turned, rule).state is opposite[agreed(said, rule).state]
+
+
+@given(ANY_WORDS, AGREEMENTS)
+def test_what_is_accepted_rests_on_enough_people_who_accept_it_there(said: list[Word], rule: Agreement) -> None:
+    """Only approvals that count, at the place where the patch lies; each of somebody else."""
+    decision = agreed(said, rule)
+    if decision.state is ACCEPTED:
+        deciding = decision.deciding
+        assert {(vote.verdict, vote.box, vote.counts) for vote in deciding} == {
+            (Verdict.ACCEPTED, decision.patch.box, True)
+        }
+        assert len({vote.reviewer or f"annotation {vote.annotation_id}" for vote in deciding}) >= rule.min_approvals
+        assert rule.drawing_counts or ANN not in decision.reviewers
+
+
+@given(ANY_WORDS, AGREEMENTS)
+def test_a_state_rests_on_votes_of_its_kind(said: list[Word], rule: Agreement) -> None:
+    """Rejected on rejections, unsure on who is unsure, and pending on what approvals there are."""
+    decision = agreed(said, rule)
+    verdict = {REJECTED: Verdict.REJECTED, UNSURE: Verdict.UNSURE}.get(decision.state, Verdict.ACCEPTED)
+    assert {vote.verdict for vote in decision.deciding} <= {verdict}
+    assert decision.deciding or decision.state is PENDING
+
+
+@given(ANY_WORDS, AGREEMENTS)
+def test_the_drawers_word_counts_only_against(said: list[Word], rule: Agreement) -> None:
+    """Where drawing doesn't count, an approval of theirs is told of and changes nothing."""
+    quiet = replace(rule, drawing_counts=False)
+    latest = {vote.reviewer: vote for vote in agreed(said, quiet).votes}
+    if ANN in latest and latest[ANN].verdict is Verdict.ACCEPTED:
+        assert not latest[ANN].counts
+        others = [word if word.by != ANN else replace(word, by=7, says="kept") for word in said]
+        without = [word for word in others if word.by != 7]
+        assert agreed(said, quiet).state is agreed(without, quiet).state
+
+
+@pytest.mark.parametrize("majority", [False, True])
+@pytest.mark.parametrize("enough", [1, 2, 3])
+def test_as_many_people_as_a_queue_asks_come_to_an_end(enough: int, majority: bool) -> None:
+    """Whatever each says, unless one is unsure; one person fewer might come to none."""
+    rule = Agreement(enough, majority)
+
+    def outcomes(people: int) -> set[State]:
+        ways = product(("kept", "taken out"), repeat=people)
+        return {agreed([Word(by, says, 0) for by, says in enumerate(way, 1)], rule).state for way in ways}
+
+    assert outcomes(rule.overlap) == {ACCEPTED, REJECTED}
+    assert PENDING in outcomes(rule.overlap - 1)
+
+
+@pytest.mark.parametrize(
+    ("said", "is_conflict"),
+    [
+        pytest.param([(ANN, "kept"), (BEN, "taken out")], True, id="one accepts, one takes it out"),
+        pytest.param([(ANN, "duplicate"), (BEN, "moved")], True, id="one has a reason against it, one moves it"),
+        pytest.param([(BEN, "kept"), (CEM, "unsure"), (4, "taken out")], True, id="and one is unsure"),
+        pytest.param([(ANN, "kept"), (BEN, "unsure")], False, id="one accepts, one is unsure"),
+        pytest.param([(ANN, "taken out"), (BEN, "unsure")], False, id="one takes it out, one is unsure"),
+        pytest.param([(ANN, "kept"), (BEN, "moved")], False, id="two accept, at two places"),
+        pytest.param([(ANN, "taken out"), (BEN, "duplicate")], False, id="two reject"),
+        pytest.param([(ANN, "kept"), (ANN, "taken out")], False, id="one changes her mind"),
+        pytest.param([], False, id="nobody said anything"),
+    ],
+)
+@pytest.mark.parametrize("rule", [Agreement(), Agreement(2, True), Agreement(drawing_counts=False)], ids=str)
+def test_a_conflict_is_between_two_people(said: list[tuple[int, str]], is_conflict: bool, rule: Agreement) -> None:
+    """One accepts what another rejects, however that is counted."""
+    decision = agreed([Word(by, says, hour) for hour, (by, says) in enumerate(said)], rule)
+    assert decision.is_conflict is is_conflict
+
+
+@histories(
+    ("two to one", History((says(ANN, [ONE]), says(BEN, [ONE]), says(CEM, [])), majority=True), ACCEPTED),
+    ("one to two", History((says(ANN, [ONE]), says(BEN, []), says(CEM, [])), majority=True), REJECTED),
+    ("one to one", History((says(ANN, [ONE]), says(BEN, [])), majority=True), PENDING),
+    ("one, and two are asked", History((says(ANN, []),), min_approvals=2, majority=True), PENDING),
+    ("two, and two are asked", History((says(ANN, []), says(BEN, [])), min_approvals=2, majority=True), REJECTED),
+    (
+        "two at two places, and two are asked",
+        History(
+            (says(ANN, [ONE]), says(BEN, [moved(ONE, THERE)], hour=1), says(CEM, [ONE])), min_approvals=2, majority=True
+        ),
+        PENDING,
+    ),
+)
+def test_a_majority(history: History, state: State | None) -> None:
+    """The side wins that has enough people and more than the other."""
+    assert state_of_one(history) == state
+
+
+def test_who_accepts_a_patch_elsewhere_rejects_it_for_nobody() -> None:
+    """Three accept and two reject; a fourth who accepts it at another place leaves it open at most."""
+    said = [*(Word(by, "kept", 0) for by in (ANN, BEN, CEM)), *(Word(by, "taken out", 1) for by in (4, 5))]
+    rule = Agreement(majority=True)
+    assert agreed(said, rule).state is ACCEPTED
+    assert agreed([*said, Word(6, "moved", LATER)], rule).state is not REJECTED
+
+
+def test_what_was_answered_at_once_and_taken_out_is_decided_where_drawing_doesnt_count() -> None:
+    """Nobody holds it, and its ROI says who drew."""
+    history = History((says(ANN, [TWO]),), standing=(), rois=(replace(ANSWERED, drawn_by=ANN),), drawing_counts=False)
+    assert state_of_one(history) == REJECTED
+
+
+@pytest.mark.parametrize("enough", [0, -1])
+def test_nobody_is_not_enough(enough: int) -> None:
+    """With no approvals asked, what nobody has looked at would be accepted."""
+    with pytest.raises(ValueError, match=str(enough)):
+        Agreement(enough)
+
+
+@pytest.mark.parametrize(
+    ("agreement", "people"),
+    [
+        (Agreement(), 1),
+        (Agreement(3), 3),
+        (Agreement(majority=True), 1),
+        (Agreement(2, majority=True), 3),
+        (Agreement(3, majority=True), 5),
+    ],
+    ids=str,
+)
+def test_how_many_people_a_queue_asks(agreement: Agreement, people: int) -> None:
+    """As many as must accept; for a majority so many that it can't be prevented."""
+    assert agreement.overlap == people
+
+
 # ---------------------------------------------------------------- what a decision says
 
 
@@ -427,6 +683,6 @@ def test_a_picture_that_was_replaced_proves_nothing() -> None:
     drawn_on = task().image_digest
     there = replace(one, provenance=replace(one.provenance, image=drawn_on))
     work = task(standing=[there], reviews=[review([there], [there])])
-    (before,) = decide(work)
-    (after,) = decide(replace(work, image="/data/upload/3/another.jpg"))
+    (before,) = decide(work, Agreement())
+    (after,) = decide(replace(work, image="/data/upload/3/another.jpg"), Agreement())
     assert (before.state, after.state, after.note) == (State.ACCEPTED, State.STALE, "the image was replaced since")

@@ -9,6 +9,7 @@ from PIL import Image
 
 from service.domain.geometry import Box
 from service.domain.model import (
+    Agreement,
     Cause,
     LiveAnswer,
     Patch,
@@ -21,7 +22,7 @@ from service.domain.model import (
     State,
     Task,
 )
-from service.domain.work import CHUNK, LANES, ONE_BY_ONE, ProposeWork
+from service.domain.work import CHUNK, LANES, LOOK_BACK, ONE_BY_ONE, ProposeWork
 from service.errors import ExportError, ImageError, LabelStudioError, LabelStudioUnavailable, NotFound, SetupError
 from service.export.repository import locate
 from service.export.yolo import sole_exporter
@@ -30,7 +31,6 @@ from service.label_studio.labeling import OURS, Labeling, read_labeling
 from service.label_studio.payloads import read_task, write_prediction
 from service.proposing import answer_live
 from service.workflow import (
-    LOOK_BACK,
     ChangedStudio,
     Exported,
     Images,
@@ -471,7 +471,7 @@ def run_export(
         into,
         studio=studio,
         images=images or FakeImages(),
-        min_approvals=min_approvals,
+        agreement=Agreement(min_approvals),
         margin=0,
         object_name="cells",
         now=lambda: NOON,
@@ -572,7 +572,7 @@ def test_export_says_where_it_wrote(tmp_path: Path) -> None:
 
 def stand(studio: FakeStudio, min_approvals: int = 1) -> tuple[int, int, dict[State, int], list[tuple[int, str]]]:
     """Tasks, ROIs, patches by state, and notes."""
-    found = status(P, studio=studio, min_approvals=min_approvals, margin=0)
+    found = status(P, studio=studio, agreement=Agreement(min_approvals), margin=0, names={})
     return found.tasks, found.rois, dict(found.states), [(note.task_id, note.text) for note in found.notes]
 
 
@@ -592,7 +592,10 @@ def test_status_counts_the_reasons_of_rejections() -> None:
         return replace(one, reviews=(replace(said, reasons=against),))
 
     studio = FakeStudio(doubted(1, "ambiguous", "duplicate"), doubted(2, "ambiguous"), doubted(3))
-    assert status(P, studio=studio, min_approvals=1, margin=0).reasons == {"ambiguous": 2, "duplicate": 1}
+    assert status(P, studio=studio, agreement=Agreement(), margin=0, names={}).reasons == {
+        "ambiguous": 2,
+        "duplicate": 1,
+    }
 
 
 def test_status_tells_what_is_stale() -> None:
@@ -617,7 +620,7 @@ def test_status_has_the_figures_of_what_is_short() -> None:
     """For scripts: of a shortfall all of them, of a refusal none."""
     studio = FakeStudio(drawn(1, roi(0, 0, 20, 20)), drawn(2, roi(patches=99)))
     propose(P, [1, 2], studio=studio, rules=RULES)
-    short, refused = status(P, studio=studio, min_approvals=1, margin=0).notes
+    short, refused = status(P, studio=studio, agreement=Agreement(), margin=0, names={}).notes
     sentence = short.text.removeprefix("0 of 3 patches: ").removesuffix(".")
     assert short.shortfall == Shortfall(3, 0, Cause.ROI_TOO_SMALL, sentence, Box(0, 0, 20, 20), at_most=0)
     assert refused.shortfall is None

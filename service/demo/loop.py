@@ -92,7 +92,7 @@ def run_demo(*, label_studio: Path, directory: Path, images: Path | None, labels
         running.callback(studio.close)
         _step("Label Studio (the first start takes about half a minute)", lambda: studio.start(_dot))
         api = running.enter_context(studio.api())
-        environment = _environment(studio, directory)
+        environment = _environment(studio, directory, data_yaml)
         _step("The service", lambda: _start_service(environment, directory, running))
 
         project, left = _go_round(environment, api, pictures, data_yaml)
@@ -106,6 +106,7 @@ def run_demo(*, label_studio: Path, directory: Path, images: Path | None, labels
             _say("Review: open the tab negatives, choose Duplicate Annotation in its menu (three dots), delete a patch")
             _say("(click, Backspace), Submit. Draw: press +, switch on Auto-Annotation and Auto-Accept below, pick the")
             _say("pink tool: one stroke around background brings patches at once. Submit.")
+            _say("Review as others do: in the gallery, or in the project Review: Negatives demo, Label All Tasks.")
             _wait_for_ctrl_c()
             click.echo("\nStopping.")
 
@@ -145,6 +146,8 @@ def _go_round(
     _headline("The accepted ones are exported: negatives export")
     _command(environment, "export", "--project", str(project), "--into", str(data_yaml))
     _command(environment, "status", "--project", str(project), may_need_a_person=True)
+    _headline("A queue for reviewers who did not draw: negatives review open")
+    _command(environment, "review", "open", "--project", str(project))
 
     broken = Broken()
     _check(broken, data_yaml, tasks, predictions, accepted, positives)
@@ -258,7 +261,7 @@ def make_repository(pictures: Sequence[Picture], root: Path) -> Path:
     return data_yaml
 
 
-def _environment(studio: LabelStudioProcess, directory: Path) -> dict[str, str]:
+def _environment(studio: LabelStudioProcess, directory: Path, data_yaml: Path) -> dict[str, str]:
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
     return inherited | {
         "NEGATIVES_LABEL_STUDIO_URL": studio.url,
@@ -266,6 +269,7 @@ def _environment(studio: LabelStudioProcess, directory: Path) -> dict[str, str]:
         "NEGATIVES_WEBHOOK_SECRET": studio.token[::-1],
         "NEGATIVES_DATABASE_URL": f"sqlite:///{directory.resolve() / 'negatives.db'}",
         "NEGATIVES_PORT": str(free_port()),
+        "NEGATIVES_DATASET": str(data_yaml.resolve()),
     }
 
 
@@ -387,7 +391,7 @@ def _summary(
     click.secho(f"\n{accepted} negatives are in the training repository, after {seconds:.0f} s.", bold=True)
     click.echo(f"  Label Studio   {studio.url}/projects/{project}/data")
     click.echo(f"  sign in        {EMAIL}   password {PASSWORD}")
-    click.echo(f"  the service    http://127.0.0.1:{environment['NEGATIVES_PORT']}/health")
+    click.echo(f"  the gallery    http://127.0.0.1:{environment['NEGATIVES_PORT']}/projects/{project}/gallery")
     click.echo(f"  the repository {data_yaml}")
     click.echo(f"  the negatives  {data_yaml.parent / 'images' / 'train'}/*_neg_*.jpg")
     click.echo(f"  their metadata {data_yaml.parent / 'negative_samples'}")

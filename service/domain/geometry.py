@@ -48,6 +48,11 @@ class Box:
         return self.width * self.height
 
     @property
+    def words(self) -> str:
+        """Size and corner in pixels, for people: 250 × 180 px at (30, 4)."""
+        return f"{self.width} × {self.height} px at ({self.left}, {self.top})"
+
+    @property
     def bounds(self) -> "Box":
         """The box itself."""
         return self

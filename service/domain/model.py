@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from hashlib import sha256
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from service.domain.geometry import Box, Outline, Shape
@@ -94,13 +95,15 @@ class Roi:
     """A region that a person drew to say "sample here".
 
     `fields` holds what the ROI's own fields say, unchecked: a wrong value must be refused where the person sees it.
-    `answer` is what it was answered at once; None for one that is answered by a prediction.
+    `answer` is what it was answered at once; None for one that is answered by a prediction. `drawn_by` is Label
+    Studio's id of the user who drew it, None when not known.
     """
 
     region_id: str
     outline: Outline
     fields: Mapping[str, float] = field(default_factory=dict)
     answer: LiveAnswer | None = None
+    drawn_by: int | None = None
 
     @property
     def box(self) -> Box:
@@ -274,6 +277,8 @@ class Verdict(StrEnum):
 
     ACCEPTED = "accepted"
     REJECTED = "rejected"
+    UNSURE = "unsure"
+    """Not to be used, unless a majority decides and outvotes it; and worth another person's look."""
 
 
 class State(StrEnum):
@@ -281,8 +286,32 @@ class State(StrEnum):
 
     ACCEPTED = "accepted"
     REJECTED = "rejected"
+    UNSURE = "unsure"
     PENDING = "pending"
     STALE = "stale"
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """How verdicts of several people become one decision.
+
+    `min_approvals` people must accept, at the place where the patch lies now. One rejection is enough, or, by
+    `majority`, the side wins that has `min_approvals` people and more than the other. `drawing_counts`: who drew an ROI
+    may be one of those who accept its patches. The same person never counts twice.
+    """
+
+    min_approvals: int = 1
+    majority: bool = False
+    drawing_counts: bool = True
+
+    def __post_init__(self) -> None:
+        if self.min_approvals < 1:
+            raise ValueError(f"a patch that nobody accepted isn't accepted: min_approvals is {self.min_approvals}")
+
+    @property
+    def overlap(self) -> int:
+        """How many people a review queue should ask: so many that they must come to an end, unless one is unsure."""
+        return 2 * self.min_approvals - 1 if self.majority else self.min_approvals
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,7 +320,8 @@ class Review:
 
     `reviewer` is Label Studio's user id, None when that user was deleted. `at` is when it was last submitted.
     `inferred`: the annotation has lost the ROI that says what was shown, so it was concluded. `reasons`: why patches
-    that it holds are rejected, by id.
+    that it holds are rejected, by id, empty where no reason was given; `unsure`: the ids of those that its author can't
+    judge. `verdicts_only`: it holds what we write for people who judge, so its author drew nothing in it.
     """
 
     annotation_id: int
@@ -301,22 +331,95 @@ class Review:
     shown: frozenset[str]
     inferred: bool = False
     reasons: Mapping[str, str] = field(default_factory=dict)
+    unsure: frozenset[str] = frozenset()
+    verdicts_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Vote:
+    """One person's latest word on one patch; `box` is where they accepted it. `counts` is False for the approval of
+    who drew the ROI, where that isn't wanted.
+    """
+
+    reviewer: int | None
+    verdict: Verdict
+    at: datetime
+    annotation_id: int
+    box: Box
+    reason: str = ""
+    counts: bool = True
+
+
+class Word(NamedTuple):
+    """What a person says of a patch: the verdict, and the reason of a rejection, empty where none was given.
+
+    `seen` is what they looked at (`sight`): where that has changed meanwhile, nothing is written. Empty doesn't ask.
+    """
+
+    verdict: Verdict
+    reason: str = ""
+    seen: str = ""
+
+
+def sight(task: int, image: str, box: Box, vote: Vote | None) -> str:
+    """A digest of what a person who judges a patch looks at: the picture (its digest), the place, and what they have
+    said of it themselves until then.
+    """
+    own = "" if vote is None else f"{vote.verdict}:{vote.annotation_id}:{vote.at.isoformat()}"
+    return _digest(f"{task}:{image}:{box.as_xywh()}:{own}")
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Where one patch stands, who decided, and when; `patch.box` is where the reviewer left it.
-
-    `reasons` are those that were given for a rejection.
-    """
+    """Where one patch stands and what everybody said, oldest first; `patch.box` is where the reviewers left it."""
 
     patch: Patch
     state: State
-    reviewers: tuple[int, ...] = ()
-    annotations: tuple[int, ...] = ()
-    at: datetime | None = None
+    votes: tuple[Vote, ...] = ()
     note: str | None = None
-    reasons: tuple[str, ...] = ()
+
+    @property
+    def deciding(self) -> tuple[Vote, ...]:
+        """The votes that the state rests on: of a pending patch, the approvals that it has."""
+        verdict = {State.REJECTED: Verdict.REJECTED, State.UNSURE: Verdict.UNSURE}.get(self.state, Verdict.ACCEPTED)
+        is_placed = self.state in (State.ACCEPTED, State.STALE)
+        return tuple(
+            vote
+            for vote in self.votes
+            if vote.verdict is verdict and vote.counts and (vote.box == self.patch.box or not is_placed)
+        )
+
+    @property
+    def reviewers(self) -> tuple[int, ...]:
+        """Who decided, by Label Studio's user ids."""
+        return tuple(sorted({vote.reviewer for vote in self.deciding if vote.reviewer is not None}))
+
+    @property
+    def annotations(self) -> tuple[int, ...]:
+        """In which annotations they did."""
+        return tuple(sorted(vote.annotation_id for vote in self.deciding))
+
+    @property
+    def at(self) -> datetime | None:
+        """When the last of them did."""
+        return max((vote.at for vote in self.deciding), default=None)
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """The reasons that were given for a rejection."""
+        if self.state is not State.REJECTED:
+            return ()
+        return tuple(sorted({vote.reason for vote in self.deciding if vote.reason}))
+
+    def vote_of(self, person: int) -> Vote | None:
+        """What a person says of the patch where it lies now: who accepted it elsewhere said nothing of this place."""
+        own = (vote for vote in self.votes if vote.reviewer == person)
+        return next((vote for vote in own if vote.verdict is not Verdict.ACCEPTED or vote.box == self.patch.box), None)
+
+    @property
+    def is_conflict(self) -> bool:
+        """Whether somebody accepted what somebody else rejected."""
+        return {Verdict.ACCEPTED, Verdict.REJECTED} <= {vote.verdict for vote in self.votes}
 
 
 @dataclass(frozen=True, slots=True)
@@ -333,12 +436,57 @@ class StandingPrediction:
     memory: Memory = field(default_factory=Memory)
 
 
+class QueueLayout(StrEnum):
+    """What a review queue shows at a time."""
+
+    PROPOSAL = "proposal"
+    """All patches of a picture that wait for a verdict, on the whole picture."""
+    PATCH = "patch"
+    """One patch, cut out with what is around it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """A Label Studio project in which the proposals of another one, the source, are reviewed."""
+
+    project_id: int
+    source: int
+    layout: QueueLayout
+
+
+@dataclass(frozen=True, slots=True)
+class QueueTask:
+    """A task of a review queue, as its reviewers get it.
+
+    `source` is the task whose patches it shows, `offers` are their places in pixels by id, `content` is its
+    prediction's for comparing. `is_open`: reviewers are still given it. `is_touched`: somebody has annotated, skipped
+    or drafted something. `updated_at` is when Label Studio changed it last. `image` is a digest of the reference of the
+    source's image that it shows. `size` is the image's, (width, height) in pixels, where known; `refusal` says what
+    can't be read of what people said.
+    """
+
+    id: int
+    queue: Queue
+    source: int
+    offers: Mapping[str, Box]
+    is_open: bool
+    is_touched: bool
+    updated_at: datetime
+    prediction: int | None = None
+    content: str = ""
+    image: str = ""
+    reviews: tuple[Review, ...] = ()
+    size: tuple[int, int] | None = None
+    refusal: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Task:
     """One Label Studio task, read: everything that proposing and deciding need.
 
     `size` is (width, height) in pixels as its regions say, None when it has no region. `refusal` says why it can't be
-    sampled at all (a labelled region that can't be understood, say); then no patch of it counts as proved.
+    sampled at all (a labelled region that can't be understood, say); then no patch of it counts as proved. `queued` are
+    the tasks of review queues that show its patches; what was said there is among its `reviews`.
     """
 
     id: int
@@ -351,12 +499,18 @@ class Task:
     reviews: tuple[Review, ...] = ()
     standing: tuple[StandingPrediction, ...] = ()
     refusal: str | None = None
+    queued: tuple[QueueTask, ...] = ()
 
     @property
     def image_reference(self) -> str:
         """Where its image is, fit to be written down: a link without sign-in and query, which may be a signature."""
         parts = urlsplit(self.image) if self.image.startswith(("http://", "https://")) else None
         return self.image if parts is None else f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+    @property
+    def is_in_cloud(self) -> bool:
+        """Whether its image is a cloud link, which only a storage of its own project opens."""
+        return self.image.partition("://")[0] in ("s3", "gs", "azure-blob", "azure")
 
     @property
     def image_digest(self) -> str:

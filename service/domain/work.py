@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 
 LANES = 8
@@ -12,6 +12,11 @@ once, and jobs of many tasks and of one need no other lock between them.
 ONE_BY_ONE = 20
 CHUNK = 100
 """Tasks in one job of many: a page of Label Studio's list, and a second's wait at most for the event behind it."""
+
+LOOK_BACK = timedelta(seconds=60)
+"""Whoever asks what changed asks for so much before the last answer: a change may become visible a little after a later
+one did. What is known already costs nothing: it is the same work, and is not read again.
+"""
 
 
 def lane_of(task_id: int) -> int:
@@ -57,7 +62,14 @@ class ReconcileWork:
     project_id: int | None
 
 
-Work = ProposeWork | ReconcileWork
+@dataclass(frozen=True, slots=True)
+class ExportWork:
+    """Bringing what is accepted in one project into the dataset of the settings."""
+
+    project_id: int
+
+
+Work = ProposeWork | ReconcileWork | ExportWork
 
 
 def work_for_tasks(project_id: int, task_ids: Iterable[int], mark: str, *, urgent: bool = False) -> list[ProposeWork]:

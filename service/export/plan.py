@@ -135,11 +135,12 @@ def plan_export(
     for task, name, decisions in decided:
         accepted = []
         for decision in decisions:
+            which = f"(patch {decision.patch.box.words})"
             if decision.state is State.STALE:
-                notes.append(Note(task.id, f"accepted, but not exported: {decision.note} ({_place(decision.patch)})"))
+                notes.append(Note(task.id, f"accepted, but not exported: {decision.note} {which}"))
             elif decision.state is State.ACCEPTED and _too_small(decision.patch):
                 text = f"accepted, but smaller than {SMALLEST_SIDE} px, which trainers drop"
-                notes.append(Note(task.id, f"{text} ({_place(decision.patch)})"))
+                notes.append(Note(task.id, f"{text} {which}"))
             elif decision.state is State.ACCEPTED:
                 accepted.append(decision)
         stem = _fit(PurePath(name).stem) or f"task{task.id}"
@@ -214,7 +215,3 @@ def _withdrawn(
 
 def _too_small(patch: Patch) -> bool:
     return min(patch.box.width, patch.box.height) < SMALLEST_SIDE
-
-
-def _place(patch: Patch) -> str:
-    return f"patch {patch.box.width} × {patch.box.height} px at ({patch.box.left}, {patch.box.top})"

@@ -106,16 +106,17 @@ def read_existing(layout: Layout) -> Existing:
     again.
     """
     try:
-        images = {path.stem.casefold() for path in _files(layout.images) if path.suffix.lower() in IMAGE_SUFFIXES}
-        labels = {path.stem.casefold(): path for path in _files(layout.labels) if path.suffix.lower() == ".txt"}
-        noted = [path for path in _files(layout.metadata) if path.name.endswith(METADATA_SUFFIX)]
+        images = {path.stem.casefold() for path in files(layout.images) if path.suffix.lower() in IMAGE_SUFFIXES}
+        labels = {path.stem.casefold(): path for path in files(layout.labels) if path.suffix.lower() == ".txt"}
+        noted = [path for path in files(layout.metadata) if path.name.endswith(METADATA_SUFFIX)]
     except OSError as error:
         raise ExportError(f"{error.filename} can't be read ({error.strerror}): may you read the dataset?") from error
     sources = [_read_source(path, images, labels) for path in noted]
     return Existing({source.stem.casefold(): source for source in sources}, frozenset(images | labels.keys()))
 
 
-def _files(folder: Path) -> list[Path]:
+def files(folder: Path) -> list[Path]:
+    """What lies in a folder, hidden files aside; nothing where there is no folder."""
     if not folder.is_dir():
         return []
     with os.scandir(folder) as entries:

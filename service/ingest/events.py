@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from service.domain.work import ONE_BY_ONE, ReconcileWork, Work, work_for_changes
+from service.domain.work import ONE_BY_ONE, ReconcileWork, Work, work_for_changes, work_for_tasks
 from service.errors import PayloadError
 from service.label_studio.labeling import PATCH, ROI_LIVE, ROI_SHAPES
+from service.label_studio.queue_project import SOURCE_TASK
 
 TASKS_TOLD = frozenset(("ANNOTATION_CREATED", "ANNOTATIONS_CREATED", "ANNOTATION_UPDATED", "TASKS_CREATED"))
 """Events that name the tasks that changed."""
@@ -21,7 +22,6 @@ PROJECT_TOLD = frozenset(("ANNOTATIONS_DELETED", "PROJECT_UPDATED"))
 
 OF_NO_INTEREST = frozenset(
     (
-        "TASKS_DELETED",
         "PROJECT_CREATED",
         "PROJECT_DELETED",
         "LABEL_LINK_CREATED",
@@ -31,7 +31,10 @@ OF_NO_INTEREST = frozenset(
 )
 """Events that can't change what should be proposed."""
 
-SUBSCRIBED = tuple(sorted(TASKS_TOLD | PROJECT_TOLD))
+DELETED = "TASKS_DELETED"
+"""The event that names tasks that are gone: review queues need not show them any more."""
+
+SUBSCRIBED = tuple(sorted(TASKS_TOLD | PROJECT_TOLD | {DELETED}))
 """What `negatives setup` asks Label Studio to send."""
 
 
@@ -44,26 +47,33 @@ class Event:
     ignored: str | None = None
 
 
-def read_event(payload: object) -> Event:
-    """Read one delivery. Raises `PayloadError` for what Label Studio would not send; unknown actions are named, not
-    refused.
+def read_event(payload: object, source: int | None = None) -> Event:
+    """Read one delivery; from a review queue, `source` is the project whose patches are reviewed there.
+
+    Raises `PayloadError` for what Label Studio would not send; unknown actions are named, not refused.
     """
     if not isinstance(payload, Mapping) or not isinstance(payload.get("action"), str):
         raise PayloadError("this is no webhook of Label Studio's: a JSON object with an action was expected")
     action: str = payload["action"]
-    if action in OF_NO_INTEREST:
-        return Event(action, ignored="it can't change a proposal")
-    if action not in TASKS_TOLD | PROJECT_TOLD:
-        return Event(action, ignored="this version doesn't know it")
+    if action not in SUBSCRIBED:
+        of_no_interest = "it can't change a proposal" if action in OF_NO_INTEREST else "this version doesn't know it"
+        return Event(action, ignored=of_no_interest)
     if "project" not in payload:
-        return Event(action, (ReconcileWork(None),))  # sent without its payload
+        return Event(action, (ReconcileWork(source),))  # sent without its payload
     try:
-        project_id = int(payload["project"]["id"])
+        project_id = source or int(payload["project"]["id"])
         if action in PROJECT_TOLD:
             return Event(action, (ReconcileWork(project_id),))
-        if _ordinary(payload):
-            return Event(action, ignored="it holds no ROI and no patch, and nothing is on offer: the next look sees it")
-        changes = [(int(task["id"]), _moment(task["updated_at"])) for task in _tasks(action, payload)]
+        if why := _of_no_interest(action, payload, source):
+            return Event(action, ignored=why)
+        if action == DELETED:
+            gone = [int(task["id"]) for task in _tasks(action, payload)]
+            return Event(action, tuple(work_for_tasks(project_id, gone, "deleted")))
+        changes = [
+            (int(task["id"] if source is None else task["data"][SOURCE_TASK]), _moment(task["updated_at"]))
+            for task in _tasks(action, payload)
+            if source is None or SOURCE_TASK in task["data"]  # others may put tasks into a queue, too
+        ]
     except KeyError as error:
         raise PayloadError(f"a webhook with the action {action} lacks what it should hold: {error}") from error
     except (TypeError, ValueError, OverflowError) as error:
@@ -77,6 +87,15 @@ def read_event(payload: object) -> Event:
 
 AWAITED = (*ROI_SHAPES.values(), ROI_LIVE, PATCH)
 """Controls whose regions somebody waits for an answer to."""
+
+
+def _of_no_interest(action: str, payload: Mapping[str, Any], source: int | None) -> str | None:
+    """Why an event that names tasks asks for nothing; None when it does."""
+    if source is not None:
+        return "nobody has said anything there" if action in ("TASKS_CREATED", DELETED) else None
+    if action != DELETED and _ordinary(payload):
+        return "it holds no ROI and no patch, and nothing is on offer: the next look sees it"
+    return None
 
 
 def _ordinary(payload: Mapping[str, Any]) -> bool:
@@ -94,7 +113,7 @@ def _ordinary(payload: Mapping[str, Any]) -> bool:
 
 
 def _tasks(action: str, payload: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
-    found = payload["tasks"] if action == "TASKS_CREATED" else payload["task"]
+    found = payload["tasks"] if action in ("TASKS_CREATED", DELETED) else payload["task"]
     return found if isinstance(found, list) else [found]
 
 

@@ -10,15 +10,19 @@ from flask import Blueprint, Response, jsonify, request
 from service.domain.work import Work
 from service.errors import NegativesError
 from service.ingest.events import read_event
+from service.label_studio.queue_project import EVENTS_PATH, queue_of
 
 log = logging.getLogger(__name__)
 
-PATH = "/webhooks/label-studio"
+PATH = EVENTS_PATH
 SECRET_HEADER = "X-Negatives-Secret"
 
 
 def webhook_blueprint(*, secret: str, put: Callable[[Work], object]) -> Blueprint:
-    """The entrance for Label Studio's events; `put` makes work durable before it returns."""
+    """The entrance for Label Studio's events; `put` makes work durable before it returns.
+
+    A review queue's webhook says in its address of which project it is (see `queue_project`).
+    """
     blueprint = Blueprint("webhook", __name__)
 
     @blueprint.post(PATH)
@@ -31,7 +35,8 @@ def webhook_blueprint(*, secret: str, put: Callable[[Work], object]) -> Blueprin
         except (ValueError, RecursionError):
             return jsonify(error="the body is no JSON"), 400
         try:
-            event = read_event(payload)
+            queue = queue_of(0, request.full_path)
+            event = read_event(payload, queue.source if queue else None)
         except NegativesError as error:
             log.warning("refused: %s", error)
             return jsonify(error=str(error)), 400

@@ -1,4 +1,4 @@
-"""Signing requests to Label Studio, and to nobody else.
+"""Signing requests to Label Studio, and to nobody else: by a token, or by a session that a browser has there.
 
 https://labelstud.io/guide/access_tokens — a legacy token goes as `Token …`; a personal access token is a refresh
 token that is exchanged for an access token, which lives for minutes and goes as `Bearer …`.
@@ -66,6 +66,29 @@ class LabelStudioAuth(httpx.Auth):
             self._access = str(response.raise_for_status().json()["access"])
         except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
             raise LabelStudioUnavailable("Label Studio answered nonsense when asked for an access token") from error
+
+
+class SessionAuth(httpx.Auth):
+    """Signs every request to Label Studio's own origin with a session: what its cookie `sessionid` holds.
+
+    Label Studio asks no more of whoever writes (its `DisableCSRF`): pages that act for a session need a protection of
+    their own.
+    """
+
+    def __init__(self, base_url: str, session: str) -> None:
+        self._base = httpx.URL(base_url)
+        self._session = session
+
+    def __repr__(self) -> str:
+        return f"SessionAuth({self._base.host})"
+
+    def sync_auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        """Sign and send."""
+        request.headers.pop("Authorization", None)
+        request.headers.pop("Cookie", None)
+        if _origin(request.url) == _origin(self._base):
+            request.headers["Cookie"] = f"sessionid={self._session}"
+        yield request
 
 
 def _origin(url: httpx.URL) -> tuple[str, str, int | None]:

@@ -7,9 +7,10 @@ import json
 import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from threading import Lock
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -37,6 +38,8 @@ log = logging.getLogger(__name__)
 
 READ_PAGE = 100  # whole tasks a page: 1,000 a page takes twice as long a task
 LOOK_PAGE = 1000  # ids only
+UPLOADS = 50  # files a request: from 100 on it fails
+JUST_MADE = timedelta(seconds=2)
 SECOND_TRY_CAN_HELP = frozenset((408, 409, 425, 429))
 _ECHO = re.compile(r"\{.*\}", re.DOTALL)  # what we sent, quoted back in Label Studio's sentence
 ONCE: RequestOptions = {"max_retries": 0}  # a write is retried by its job, which looks first whether it is still needed
@@ -91,17 +94,34 @@ class Change:
     updated_at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Person:
+    """A user of Label Studio; `name` is what to call them: their name, or their e-mail address where they gave none."""
+
+    id: int
+    email: str
+    name: str
+
+
 class LabelStudioClient:
-    """One Label Studio, one token.
+    """One Label Studio, signed in as one person: by a token, or by `auth` for one who has a session there.
 
     All methods raise `LabelStudioUnavailable` when trying again can help, `Unauthorized`, `NotFound`, or another
     `LabelStudioError` when it can't. Safe to share between threads.
     """
 
-    def __init__(self, url: str, token: str, *, transport: httpx.BaseTransport | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        token: str = "",
+        *,
+        auth: httpx.Auth | None = None,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
         self.url = url
+        self._importing = Lock()  # two imports at once lock Label Studio's SQLite, and it waits for seconds
         self.http = httpx.Client(
-            auth=LabelStudioAuth(url, token),
+            auth=auth or LabelStudioAuth(url, token),
             timeout=httpx.Timeout(60, connect=5),
             follow_redirects=True,
             transport=transport or httpx.HTTPTransport(retries=1),
@@ -115,10 +135,33 @@ class LabelStudioClient:
         """Give the connections back."""
         self.http.close()
 
-    def whoami(self) -> str:
-        """The e-mail address of the token's owner."""
-        with _translated("who the token belongs to"):
-            return str(self._sdk.users.whoami().email)
+    def whoami(self) -> Person:
+        """Who is signed in."""
+        with _translated("who is signed in"):
+            return _person(self._sdk.users.whoami().dict())
+
+    def people(self) -> dict[int, Person]:
+        """The members of the organization, by id."""
+        with _translated("the members of the organization"):
+            found = (_person(user.dict()) for user in self._sdk.users.list())
+            return {person.id: person for person in found}
+
+    def sees(self, project_id: int) -> bool:
+        """Whether the person may see the project; of Label Studio's answers only this one is right for everybody.
+
+        Raises as the other methods do when the question gets no answer.
+        """
+        with _translated(f"project {project_id}"):
+            answer = self.http.get(f"{self.url}/api/projects/{project_id}/", params={"include": "id"})
+            if answer.status_code in (httpx.codes.FORBIDDEN, httpx.codes.NOT_FOUND):
+                return False
+            answer.raise_for_status()
+            return bool(answer.json()["id"] == project_id)
+
+    def write_review(self, task_id: int, result: Sequence[Mapping[str, Any]]) -> None:
+        """Add an annotation to a task, of whoever is signed in."""
+        with _translated(f"the verdicts on task {task_id}"):
+            self._sdk.annotations.create(task_id, result=list(result), request_options=ONCE)
 
     def project(self, project_id: int) -> Project:
         """One project."""
@@ -176,18 +219,31 @@ class LabelStudioClient:
         """Tasks with annotations or predictions that changed after the moment (None: all of them), oldest change
         first.
         """
-        query = None
-        if moment is not None:
-            # Label Studio fails with 500 on a moment without its fraction of a second.
-            text = moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-            query = _filter("updated_at", "greater", "Datetime", text)
         fields = "id,updated_at,total_annotations,total_predictions"
         found = [
             Change(int(item["id"]), _moment(item["updated_at"]))
-            for item in self._task_pages(project_id, query, LOOK_PAGE, fields)
+            for item in self._task_pages(project_id, _changed_after(moment), LOOK_PAGE, fields)
             if item.get("total_annotations") or item.get("total_predictions")
         ]
         return sorted(found, key=lambda change: (change.updated_at, change.task_id))
+
+    def raw_tasks(self, project_id: int, column: str, values: Sequence[int] | None) -> Iterator[dict[str, Any]]:
+        """A project's tasks as Label Studio gives them: those with one of these values in a column, or (None) all."""
+        query = None if values is None else _filter(column, "in_list", "Number", list(values))
+        yield from self._task_pages(project_id, query, READ_PAGE, None)
+
+    def reviewed_since(self, project_id: int, key: str, moment: datetime | None) -> list[Change]:
+        """Tasks with annotations that changed after the moment, by the number that they hold under the key; also those
+        that have lost their annotations since they were made.
+        """
+        fields = "id,created_at,updated_at,total_annotations,data"
+        found = []
+        for item in self._task_pages(project_id, _changed_after(moment), LOOK_PAGE, fields):
+            at, number = _moment(item["updated_at"]), (item.get("data") or {}).get(key)
+            is_new = at - _moment(item["created_at"]) < JUST_MADE
+            if isinstance(number, int) and (item.get("total_annotations") or not is_new):
+                found.append(Change(number, at))
+        return found
 
     def _task_pages(
         self, project_id: int, query: str | None, page_size: int, include: str | None
@@ -217,7 +273,7 @@ class LabelStudioClient:
             return
         request = [write_prediction(proposal, labeling) for proposal in proposals]
         try:
-            with _translated(f"publishing proposals to project {project_id}"):
+            with self._importing, _translated(f"publishing proposals to project {project_id}"):
                 answer = self._sdk.projects.import_predictions(project_id, request=request, request_options=ONCE)  # type: ignore[arg-type]
         except LabelStudioError as error:
             if error.retryable or isinstance(error, Unauthorized | NotFound):
@@ -236,8 +292,68 @@ class LabelStudioClient:
     def replace(self, project_id: int, standing: StandingPrediction, proposal: Proposal, labeling: Labeling) -> None:
         """Change a standing prediction in place: deleting it would strand a reviewer who has the task open."""
         result = write_prediction(proposal, labeling)["result"]
-        with _translated(f"prediction {standing.id} of project {project_id}"):
-            self._sdk.predictions.update(standing.id, result=result, model_version=MODEL_VERSION, request_options=ONCE)
+        self.change_prediction(standing.id, result, f"prediction {standing.id} of project {project_id}")
+
+    def change_prediction(self, prediction_id: int, result: list[dict[str, Any]], what: str) -> None:
+        """Give a prediction of ours another result, in place."""
+        with _translated(what):
+            self._sdk.predictions.update(
+                prediction_id, result=result, model_version=MODEL_VERSION, request_options=ONCE
+            )
+
+    def import_tasks(self, project_id: int, tasks: Sequence[Mapping[str, Any]]) -> None:
+        """Create tasks in bulk, with their predictions."""
+        with self._importing, _translated(f"new tasks of project {project_id}"):
+            answer = self._sdk.projects.import_tasks(
+                project_id,
+                request=list(tasks),  # type: ignore[arg-type]
+                return_task_ids=True,
+                request_options=ONCE,
+            )
+            told = answer.dict()  # the SDK's types know less than Label Studio says
+            predictions = [
+                {**prediction, "task": task_id}
+                for task_id, task in zip(told["task_ids"], tasks, strict=True)
+                for prediction in task.get("predictions", ())
+            ]
+            if predictions and not told["prediction_count"]:
+                # While its SQLite is locked Label Studio tries again by itself, with tasks whose predictions it has
+                # taken out the first time (`pop` below `retry_database_locked` in tasks/serializers.py).
+                self._sdk.projects.import_predictions(project_id, request=predictions, request_options=ONCE)  # type: ignore[arg-type]
+
+    def take_out_of_stream(self, task_id: int) -> None:
+        """Give a task to nobody any more, if it is still there; whoever has it open can submit all the same."""
+        with suppress(NotFound), _translated(f"task {task_id}"):
+            # The SDK's own call doesn't know this field.
+            self.http.patch(f"{self.url}/api/tasks/{task_id}/", json={"is_labeled": True}).raise_for_status()
+
+    def delete_tasks(self, project_id: int, task_ids: Sequence[int]) -> None:
+        """Delete tasks in bulk; those that are gone already don't matter."""
+        with _translated(f"tasks of project {project_id}"):
+            self.http.post(
+                f"{self.url}/api/dm/actions",
+                params={"id": "delete_tasks", "project": project_id},
+                json={"selectedItems": {"all": False, "included": list(task_ids)}},
+            ).raise_for_status()
+
+    def projects(self) -> list[Project]:
+        """All projects that the person sees."""
+        with _translated("the projects"):
+            found: SyncPager[Any, Any] = self._sdk.projects.list(include="id,title,label_config", page_size=LOOK_PAGE)
+            return [Project(int(one.id), str(one.title), str(one.label_config)) for one in found]
+
+    def create_project(self, settings: Mapping[str, Any]) -> int:
+        """A new project; its id."""
+        with _translated("a new project"):
+            return int(self._sdk.projects.create(**settings, request_options=ONCE).id or 0)
+
+    def settle_project(self, project_id: int, settings: Mapping[str, Any]) -> bool:
+        """Give a project these settings; whether one of them was otherwise."""
+        with _translated(f"project {project_id}"):
+            there = self._sdk.projects.get(project_id).dict()
+            if changed := {name: value for name, value in settings.items() if there.get(name) != value}:
+                self._sdk.projects.update(project_id, **changed, request_options=ONCE)
+            return bool(changed)
 
     def change_label_config(self, project_id: int, xml: str) -> None:
         """Check a labeling configuration against the project's annotations, then set it."""
@@ -260,6 +376,26 @@ class LabelStudioClient:
             )
             (file_id,) = answer.raise_for_status().json()["file_upload_ids"]
             return f"{urlsplit(self.url).path}/data/{self._sdk.files.get(file_id).file}"
+
+    def upload_many(self, project_id: int, files: Sequence[tuple[str, bytes]]) -> list[str]:
+        """Keep files (name, content) with the project, of which no tasks are made; their addresses, in order."""
+        addresses: list[str] = []
+        for start in range(0, len(files), UPLOADS):
+            chunk = files[start : start + UPLOADS]
+            with _translated(f"uploading {len(chunk)} files to project {project_id}"):
+                answer = self.http.post(
+                    f"{self.url}/api/projects/{project_id}/import",
+                    params={"commit_to_project": "false"},
+                    # Under one name only the last would be kept.
+                    files={f"f{number}": file for number, file in enumerate(chunk)},
+                )
+                ids = answer.raise_for_status().json()["file_upload_ids"]
+                listed = self.http.get(
+                    f"{self.url}/api/projects/{project_id}/file-uploads", params={"ids": json.dumps(ids)}
+                )
+                by_id = {int(one["id"]): str(one["file"]) for one in listed.raise_for_status().json()}
+                addresses += [f"{urlsplit(self.url).path}/data/{by_id[one]}" for one in ids]
+        return addresses
 
     def has_file(self, address: str) -> bool:
         """Whether the file is still there that `upload` gave this address."""
@@ -328,9 +464,20 @@ class LabelStudioClient:
             said = answer.raise_for_status().json()
             return None if isinstance(said.get("data"), Mapping) else str(said["errors"][0])[:500]
 
+    def task_moments(self, project_id: int) -> dict[int, datetime]:
+        """All tasks of the project by id, with when each changed last: those without any annotation, too."""
+        pages = self._task_pages(project_id, None, LOOK_PAGE, "id,updated_at")
+        return {int(item["id"]): _moment(item["updated_at"]) for item in pages}
+
     def some_task(self, project_id: int) -> int | None:
         """A task of the project, whichever; None when it has none."""
         return next((int(item["id"]) for item in self._task_pages(project_id, None, 1, "id")), None)
+
+
+def _person(user: Mapping[str, Any]) -> Person:
+    email = str(user.get("email") or "")
+    name = " ".join(part for part in (user.get("first_name"), user.get("last_name")) if part)
+    return Person(int(user["id"]), email, name or email)
 
 
 def _registration(project_id: int, url: str, user: str, password: str, is_interactive: bool) -> dict[str, Any]:
@@ -394,6 +541,14 @@ def _filter(column: str, operator: str, kind: str, value: object) -> str:
             "ordering": ["tasks:id"],
         }
     )
+
+
+def _changed_after(moment: datetime | None) -> str | None:
+    if moment is None:
+        return None
+    # Label Studio fails with 500 on a moment without its fraction of a second.
+    text = moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return _filter("updated_at", "greater", "Datetime", text)
 
 
 def _moment(value: Any) -> datetime:

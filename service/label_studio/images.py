@@ -11,11 +11,10 @@ from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 import httpx
 from PIL import Image
 
+from service.config import Settings
 from service.domain.model import Task
 from service.errors import ImageError, LabelStudioUnavailable
 from service.pictures import upright
-
-CLOUD = frozenset(("s3", "gs", "azure-blob", "azure"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +23,12 @@ class ImageLimits:
 
     max_bytes: int
     max_pixels: int
+
+
+def image_source(settings: Settings, http: httpx.Client) -> "ImageSource":
+    """Source images under the limits of the settings; `http` as for `ImageSource`."""
+    limits = ImageLimits(settings.max_image_bytes, settings.max_image_pixels)
+    return ImageSource(settings.label_studio_url, http, limits)
 
 
 class ImageSource:
@@ -43,7 +48,14 @@ class ImageSource:
         Raises `ImageError` when it can't be fetched, is over the limits, isn't an image, or isn't of the size that
         its regions were drawn on; `LabelStudioUnavailable` when trying again can help.
         """
-        data = self._fetch(self._address(task), f"the image of task {task.id}")
+        return self.decode(task, self.fetch(task))
+
+    def fetch(self, task: Task) -> bytes:
+        """The task's image as it is stored. Raises as `open` does."""
+        return self._fetch(self._address(task), f"the image of task {task.id}")
+
+    def decode(self, task: Task, data: bytes) -> Image.Image:
+        """What was fetched, as `open` gives it. Raises `ImageError`."""
         image = upright(data, f"the image of task {task.id}", self._limits.max_pixels)
         if task.size is not None and image.size != task.size:
             drawn, found = (f"{width} × {height} px" for width, height in (task.size, image.size))
@@ -54,10 +66,9 @@ class ImageSource:
         return image
 
     def _address(self, task: Task) -> str:
-        scheme = _split(task.image).scheme
-        if scheme in ("http", "https"):
+        if _split(task.image).scheme in ("http", "https"):
             return task.image
-        if scheme in CLOUD:
+        if task.is_in_cloud:
             link = urlsafe_b64encode(task.image.encode()).decode()
             return f"{self._url}/tasks/{task.id}/presign/?fileuri={link}"
         if task.image.startswith("/"):

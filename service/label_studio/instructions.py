@@ -6,7 +6,7 @@ about 540 pixels wide, with lists and margins reset: so numbers are written out 
 
 from collections.abc import Iterator
 
-from service.label_studio.labeling import REASONS, ROI_LABEL
+from service.label_studio.labeling import ROI_LABEL, VERDICTS
 
 START, END = '<div class="negatives-instructions">', "</div>"
 """Our part is what stands between these; it holds no <div> of its own."""
@@ -64,5 +64,5 @@ def _paragraphs(picture: str | None) -> Iterator[str]:
 
 
 def _verdicts() -> str:
-    keys = ", ".join(f"<b>{key.upper()}</b> {reason}" for reason, key in REASONS.items())
-    return f"Click a bad one: <b>Backspace</b>, or a reason by key: {keys}."
+    keys = ", ".join(f"<b>{key.upper()}</b> {verdict}" for verdict, key in VERDICTS.items() if key)
+    return f"Click a bad one: <b>Backspace</b>, or say why by key: {keys}."

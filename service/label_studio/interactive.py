@@ -68,7 +68,7 @@ def read_stroke(payload: object) -> Stroke | None:
     problem = problem_of(partial(read, drawn), "what you drew")
     pending = () if problem else tuple(roi for roi in found[0].rois if not roi.region_id.startswith(LIVE_PREFIX))
     ours = () if problem else {roi.region_id for roi in found[0].rois}
-    theirs = [region for region in drawn if region.get("id") not in ours and _is_plain(region)]
+    theirs = [region for region in drawn if str(region.get("id")) not in ours and _is_plain(region)]
     refusal = task.refusal
     for draft in drafts:
         refusal = problem_of(partial(read, draft.get("result") or ()), "what you haven't submitted yet") or refusal

@@ -4,7 +4,7 @@ https://labelstud.io/tags/ — a control's `toName` names the object tag that it
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from xml.etree import ElementTree
 from xml.sax.saxutils import quoteattr
@@ -21,9 +21,13 @@ ROI_LABELS = {shape: ROI_LABEL if name == ROI else f"{ROI_LABEL}: {shape}" for s
 PATCH = "patch"
 PATCH_LABEL = "Negative patch"
 PATCH_VERDICT = "patch_verdict"
-"""The choices that reject a patch and say why."""
+"""The choices on a patch that is kept but not accepted."""
 REASONS = {"object inside": "i", "ambiguous": "a", "duplicate": "d", "poor quality": "q"}
 """Why a patch is rejected, and the key for it."""
+UNSURE, REJECTED = "unsure", "rejected"
+VERDICTS = {**REASONS, REJECTED: "", UNSURE: "s"}
+"""All of these choices, and the key for each that has one. Not U: Label Studio deselects with it, and drops the choice.
+"""
 ROI_LIVE = "roi_live"
 """A rectangle without a label, for the smart tool alone: one stroke of it asks for patches at once."""
 ROI_AGAIN = "roi_again"
@@ -37,13 +41,15 @@ class Labeling:
     """What a labeling configuration says to us.
 
     `image` is the Image tag's name, `data_key` the key of the task's data that it shows, `defaults` the
-    `defaultValue` of our number fields, `controls` the names of our controls that are there, in their order.
+    `defaultValue` of our number fields, `controls` the names of our controls that are there, in their order, `verdicts`
+    the choices that a patch has.
     """
 
     image: str
     data_key: str
     defaults: Mapping[str, float] = field(default_factory=dict)
     controls: tuple[str, ...] = (ROI,)
+    verdicts: frozenset[str] = frozenset()
 
     @property
     def rois(self) -> frozenset[str]:
@@ -54,6 +60,14 @@ class Labeling:
     def missing(self) -> tuple[str, ...]:
         """What no project can do without and this one lacks: empty in a connected project."""
         return tuple(name for name in REQUIRED if name not in self.controls)
+
+    def check(self, project_id: int) -> None:
+        """Raise `SetupError`, saying what to do, for a project that isn't connected."""
+        if self.missing:
+            raise SetupError(
+                f"project {project_id} lacks the controls {', '.join(self.missing)}: run negatives setup --project "
+                f"{project_id}"
+            )
 
 
 def read_labeling(xml: str) -> Labeling:
@@ -70,7 +84,9 @@ def read_labeling(xml: str) -> Labeling:
     name, value = image.get("name", ""), image.get("value", "")
     if not name or not value.startswith("$"):
         raise PayloadError("the labeling configuration's <Image> tag needs a name and a value like $image")
-    return Labeling(image=name, data_key=value[1:], defaults=_defaults(root), controls=_controls(root))
+    choices = [tag for tag in root.iter("Choices") if tag.get("name") == PATCH_VERDICT]
+    verdicts = frozenset(choice.get("value", "") for tag in choices for choice in tag)
+    return Labeling(name, value[1:], _defaults(root), _controls(root), verdicts)
 
 
 def connect(xml: str, rules: Rules, shapes: Iterable[str] = (), *, live: bool = True) -> str:
@@ -85,6 +101,8 @@ def connect(xml: str, rules: Rules, shapes: Iterable[str] = (), *, live: bool = 
     labeling = read_labeling(xml)
     if live:
         xml = _not_smart(xml, labeling.image)
+    if PATCH_VERDICT in labeling.controls:
+        xml = _with_verdicts(xml)
     wanted = {*REQUIRED, *EXTRAS, *(ROI_SHAPES[shape] for shape in shapes), *((ROI_LIVE,) if live else ())}
     missing = tuple(name for name in OURS if name in wanted and name not in labeling.controls)
     if not missing:
@@ -127,7 +145,7 @@ def _end_of_bar(xml: str) -> int | None:
     return None
 
 
-def _lines(image: str, missing: Iterable[str], rules: Rules, taken: Iterable[str]) -> list[str]:
+def _lines(image: str, missing: Iterable[str], rules: Rules, taken: Container[str]) -> list[str]:
     """Green ROI, magenta patches; the fields of the selected ROI, the verdicts on the selected patch, and our answer.
 
     `taken` are hotkeys that the team uses itself: ours go without.
@@ -135,21 +153,18 @@ def _lines(image: str, missing: Iterable[str], rules: Rules, taken: Iterable[str
     to, missing = f"toName={quoteattr(image)}", frozenset(missing)
     lines: list[str] = []
 
-    def key(hotkey: str) -> str:
-        return "" if hotkey in taken else f' hotkey="{hotkey}"'
-
     for shape, name in ROI_SHAPES.items():
         if name in missing:
-            tag = f"{shape.capitalize()}Labels"
+            tag, key = f"{shape.capitalize()}Labels", _hotkey("g" if name == ROI else "", taken)
             lines += [
                 f'    <{tag} name="{name}" {to} smart="false" strokeWidth="3" opacity="0.1">',
-                f'      <Label value="{ROI_LABELS[shape]}" background="{GREEN}"{key("g") if name == ROI else ""}/>',
+                f'      <Label value="{ROI_LABELS[shape]}" background="{GREEN}"{key}/>',
                 f"    </{tag}>",
             ]
     if PATCH in missing:
         lines += [
             f'    <RectangleLabels name="{PATCH}" {to} smart="false" strokeWidth="3" opacity="0.25">',
-            f'      <Label value="{PATCH_LABEL}" background="{MAGENTA}"{key("n")}/>',
+            f'      <Label value="{PATCH_LABEL}" background="{MAGENTA}"{_hotkey("n", taken)}/>',
             "    </RectangleLabels>",
         ]
     if ROI_LIVE in missing:
@@ -167,18 +182,45 @@ def _lines(image: str, missing: Iterable[str], rules: Rules, taken: Iterable[str
         )
     lines += _shown_for(",".join(ROI_LABELS.values()), fields)
     if PATCH_VERDICT in missing:
-        verdicts = "".join(f'<Choice value="{reason}"{key(hotkey)}/>' for reason, hotkey in REASONS.items())
-        lines += _shown_for(
-            PATCH_LABEL,
-            [
-                '<Header value="Reject:" size="6"/>'
-                f'<Choices name="{PATCH_VERDICT}" {to} perRegion="true" choice="single" showInline="true">'
-                f"{verdicts}</Choices>"
-            ],
-        )
+        lines += verdict_row(image, taken)
     if ROI_ANSWER in missing:
         lines.append(f'    <TextArea name="{ROI_ANSWER}" {to} editable="false" maxSubmissions="-1"/>')
     return lines
+
+
+def verdict_row(image: str, taken: Container[str] = ()) -> list[str]:
+    """The choices on a selected patch, on the image of this name; `taken` are hotkeys to go without."""
+    choices = (
+        f'<Choices name="{PATCH_VERDICT}" toName={quoteattr(image)} perRegion="true" choice="single" showInline="true">'
+        f"{_choices(VERDICTS, taken)}</Choices>"
+    )
+    return _shown_for(PATCH_LABEL, [f'<Header value="Verdict:" size="6"/>{choices}'])
+
+
+def _choices(verdicts: Iterable[str], taken: Container[str]) -> str:
+    return "".join(f'<Choice value="{verdict}"{_hotkey(VERDICTS[verdict], taken)}/>' for verdict in verdicts)
+
+
+def _hotkey(key: str, taken: Container[str]) -> str:
+    return "" if not key or key in taken else f' hotkey="{key}"'
+
+
+def hidden_controls(image: str, rois: Iterable[str]) -> list[str]:
+    """What ROIs, drawn with these controls, and patches need to be shown, without the buttons to draw more."""
+    lines = [
+        line.replace(' hotkey="g"', "").replace(' hotkey="n"', "")
+        for line in _lines(image, {ROI, PATCH, *rois}, Rules(), ())
+    ]
+    return ['    <View className="negatives-hidden">', *(f"  {line}" for line in lines), "    </View>"]
+
+
+def _with_verdicts(xml: str) -> str:
+    """The choices on a patch that our control has lacked since an earlier version, added to it."""
+    (control,) = (tag for tag in _parsed(xml).iter("Choices") if tag.get("name") == PATCH_VERDICT)
+    there, taken = {choice.get("value") for choice in control}, _hotkeys(xml)
+    missing = _choices((verdict for verdict in VERDICTS if verdict not in there), taken)
+    found = missing and _OUR_CHOICES.search(xml)
+    return xml[: found.end(1)] + missing + xml[found.end(1) :] if found else xml
 
 
 def _shown_for(labels: str, parts: list[str]) -> list[str]:
@@ -264,6 +306,7 @@ DRAWS = "Rectangle|Ellipse|Polygon|Brush|KeyPoint|Bitmask|Vector"
 _NO_TAG = r"<!--.*?-->|<!\[CDATA\[.*?\]\]>|<\?.*?\?>"
 _ATTRIBUTES = r"""(?=[\s/>])(?:[^>"']|"[^"]*"|'[^']*')*>"""
 _TAG = re.compile(rf"{_NO_TAG}|<(?:{DRAWS})(?:Labels)?{_ATTRIBUTES}", re.DOTALL)
+_OUR_CHOICES = re.compile(rf"""(<Choices[^>]*\sname=["']{PATCH_VERDICT}["'][^>]*[^/]>.*?)</Choices\s*>""", re.DOTALL)
 _VIEW = re.compile(rf"{_NO_TAG}|</View\s*>|<View{_ATTRIBUTES}", re.DOTALL)
 
 

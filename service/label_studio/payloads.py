@@ -5,12 +5,15 @@ the upright image; rotation is in degrees clockwise about the top-left corner.
 """
 
 import json
+import re
+from base64 import urlsafe_b64decode
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from functools import partial
 from math import atan2, degrees, hypot, isfinite
 from typing import Any
+from urllib.parse import unquote
 
 from service.domain.geometry import (
     TOLERANCE,
@@ -46,6 +49,7 @@ from service.domain.model import (
     Shortfall,
     StandingPrediction,
     Task,
+    Verdict,
     patch_id,
     roi_echo_id,
     roi_live_id,
@@ -56,10 +60,12 @@ from service.label_studio.labeling import (
     PATCH,
     PATCH_LABEL,
     PATCH_VERDICT,
+    REJECTED,
     ROI_AGAIN,
     ROI_ANSWER,
     ROI_LABELS,
     ROI_SHAPES,
+    UNSURE,
     Labeling,
 )
 from service.raster import painted
@@ -73,6 +79,9 @@ UNREADABLE = (LookupError, TypeError, ValueError, AttributeError, ArithmeticErro
 
 REACH = Box(-LONGEST_SIDE, -LONGEST_SIDE, LONGEST_SIDE, LONGEST_SIDE)
 """As far as a region may reach, in pixels."""
+
+_RESOLVED = re.compile(r"(?:.*)/(?:tasks|projects)/\d+/(?:resolve|presign)/\?fileuri=([^&]+)")
+"""Where Label Studio opens a cloud link."""
 
 HALF = 128
 """Of a brush's alpha, 0 to 255."""
@@ -91,21 +100,21 @@ def read_task(payload: Json, labeling: Labeling) -> Task:
     """
     try:
         task_id, project_id = int(payload["id"]), _project_id(payload["project"])
-        updated_at = _moment(payload["updated_at"])
+        updated_at = read_moment(payload["updated_at"])
         annotations = [mapping(item, "annotation") for item in payload.get("annotations") or ()]
         predictions = [mapping(item, "prediction") for item in payload.get("predictions") or ()]
-        image = str((payload.get("data") or {}).get(labeling.data_key) or "")
+        image = _as_stored(str((payload.get("data") or {}).get(labeling.data_key) or ""))
     except UNREADABLE as error:
         raise PayloadError(f"Label Studio sent something that is no task: {error!r}") from error
     try:
         ours = [item for item in predictions if item.get("model_version") == MODEL_VERSION]
-        offers = [(_standing(item), _moment(item["updated_at"])) for item in ours]
+        offers = [(_standing(item), read_moment(item["updated_at"])) for item in ours]
     except UNREADABLE as error:
         raise PayloadError(f"task {task_id}: our prediction there can't be read: {error!r}") from error
     try:
         submitted = sorted(
             (item for item in annotations if not item.get("was_cancelled")),
-            key=lambda item: (_moment(item["updated_at"]), int(item["id"])),
+            key=lambda item: (read_moment(item["updated_at"]), int(item["id"])),
         )
     except UNREADABLE as error:
         raise PayloadError(f"task {task_id}: an annotation there can't be read: {error!r}") from error
@@ -129,6 +138,17 @@ def read_task(payload: Json, labeling: Labeling) -> Task:
     return replace(task, refusal=problem_of(lambda: task.image_digest, "the address of its image") or refusal)
 
 
+def _as_stored(image: str) -> str:
+    """A cloud link as the task holds it: a single task comes with an address in its place that opens it."""
+    found = _RESOLVED.fullmatch(image)
+    link = found[1] if found else ""
+    try:
+        stored = urlsafe_b64decode(unquote(link) + "=" * (-len(unquote(link)) % 4)).decode()
+    except ValueError:  # something else that looks like it
+        return image
+    return stored if "://" in stored else image
+
+
 def disagreement(sizes: Collection[tuple[int, int]]) -> str | None:
     """What is wrong when regions say that their image has different sizes."""
     if len(sizes) < 2:
@@ -139,8 +159,9 @@ def disagreement(sizes: Collection[tuple[int, int]]) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Regions:
-    """What an annotation, a draft or a stroke holds, sorted. `shown` is what the ROIs of a proposal say was shown with
-    them, None without such an ROI; `fields` are by the id of the ROI, `reasons` against patches by the id of the patch.
+    """What an annotation, a draft or a stroke holds, sorted. `shown` is what the ROIs of a proposal,
+    or patches that we wrote a verdict on say was shown with them, None without such a region; `fields` are by the id of
+    the ROI, `reasons` against patches and `unsure` by the id of the patch.
     """
 
     sizes: frozenset[tuple[int, int]]
@@ -150,6 +171,7 @@ class Regions:
     shown: frozenset[str] | None
     fields: Mapping[str, Mapping[str, float]]
     reasons: Mapping[str, str]
+    unsure: frozenset[str]
 
 
 def read_regions(result: Sequence[Json], task_id: int, labeling: Labeling) -> Regions:
@@ -158,7 +180,7 @@ def read_regions(result: Sequence[Json], task_id: int, labeling: Labeling) -> Re
     Raises `PayloadError`, or what reading JSON of another shape raises (`UNREADABLE`).
     """
     results, draw_rois = [mapping(item, "result") for item in result], labeling.rois
-    fields = _roi_fields(results)
+    fields, choices = _roi_fields(results), _choices(results)
     # Whatever label is active when suggestions are accepted, Label Studio adds to all of them, even to our answer line.
     patch_ids = {_id(item) for item in results if item.get("from_name") == PATCH} - {""}
     not_regions = {_id(i) for i in results if i.get("from_name") == ROI_ANSWER and "original_width" not in i} - {""}
@@ -176,10 +198,11 @@ def read_regions(result: Sequence[Json], task_id: int, labeling: Labeling) -> Re
         if name == PATCH and not _is_roi(region_id):
             box = _patch_box(item, size)
             _check_reach(item, box)
-            held.append(Patch(region_id or patch_id(task_id, box), box, _provenance(item)))
+            held.append(Patch(region_id or patch_id(task_id, box), box, read_provenance(_meta(item))))
+            shown = _shown(item, shown)
         elif name in draw_rois and (region_id not in patch_ids or _is_roi(region_id)):
             if region_id.startswith(ROI_PREFIX):
-                shown = (shown or set()) | set(_meta(item).get("shown", ()))
+                shown = _shown(item, shown or set())
             else:
                 # A stroke that was labelled afterwards comes twice, under one id.
                 drawn = Roi(region_id, _roi_outline(item, size), fields.get(region_id, {}), _live_answer(item))
@@ -195,7 +218,8 @@ def read_regions(result: Sequence[Json], task_id: int, labeling: Labeling) -> Re
         exclusions=tuple(exclusions),
         shown=None if shown is None else frozenset(shown),
         fields=fields,
-        reasons=_reasons(results),
+        reasons={region: "" if said == REJECTED else said for region, said in choices.items() if said != UNSURE},
+        unsure=frozenset(region for region, said in choices.items() if said == UNSURE),
     )
 
 
@@ -208,6 +232,7 @@ class _RegionReader:
         self.offers = offers
         self.sizes: set[tuple[int, int]] = set()
         self.rois: dict[str, Roi] = {}
+        self.drawn: dict[str, tuple[int, int | None]] = {}
         self.fields: dict[str, dict[str, float]] = {}
         self.exclusions: list[Shape] = []
         self.reviews: list[Review] = []
@@ -215,11 +240,17 @@ class _RegionReader:
     @property
     def requests(self) -> tuple[Roi, ...]:
         """The ROIs, each with what its fields say, where it was drawn or in a copy of the proposal: the latest wins."""
-        return tuple(replace(roi, fields=self.fields.get(echo, {})) for echo, roi in self.rois.items())
+        return tuple(
+            replace(roi, fields=self.fields.get(echo, {}), drawn_by=self.drawn[echo][1])
+            for echo, roi in self.rois.items()
+        )
 
     def read(self, annotation: Json) -> None:
         """Read one submitted annotation; later ones win where two people drew the same ROI."""
         found = read_regions(annotation.get("result") or (), self.task_id, self.labeling)
+        author = int(annotation["id"]), read_user(annotation.get("completed_by"))
+        # Label Studio lets anybody change anybody's annotation: what it says is the word of who did so last.
+        reviewer = read_user(annotation.get("updated_by")) or author[1]
         self.sizes |= found.sizes
         self.exclusions += found.exclusions
         for region_id, fields in found.fields.items():
@@ -229,21 +260,34 @@ class _RegionReader:
             echo = roi_echo_id(self.task_id, roi)
             self.rois[echo] = replace(roi, answer=_both(self.rois.get(echo), roi))
             self.fields.setdefault(echo, {}).update(roi.fields)
+            # Whoever copied the annotation has it, too.
+            self.drawn[echo] = min(self.drawn.get(echo, author), author, key=lambda one: one[0])
         answered = {region_id for roi in found.rois if roi.answer for region_id in roi.answer.placed}
         guessed = set() if found.shown is not None else _shown_otherwise(annotation, found.held, self.offers)
         shown = frozenset((found.shown or set()) | answered | guessed)
         if found.held or shown:
             self.reviews.append(
                 Review(
-                    annotation_id=int(annotation["id"]),
-                    reviewer=_user_id(annotation.get("completed_by")),
-                    at=_moment(annotation["updated_at"]),
+                    annotation_id=author[0],
+                    reviewer=reviewer,
+                    at=read_moment(annotation["updated_at"]),
                     held=found.held,
                     shown=shown,
                     inferred=found.shown is None and (bool(guessed) or not answered),
                     reasons=found.reasons,
+                    unsure=found.unsure,
+                    verdicts_only=_verdicts_only(annotation),
                 )
             )
+
+
+def _verdicts_only(annotation: Json) -> bool:
+    """Whether it holds nothing but what `write_verdicts` writes."""
+    results = annotation.get("result") or ()
+    return bool(results) and all(
+        item.get("from_name") == PATCH_VERDICT or (item.get("from_name") == PATCH and "shown" in _meta(item))
+        for item in results
+    )
 
 
 def _both(before: Roi | None, roi: Roi) -> LiveAnswer | None:
@@ -273,7 +317,7 @@ def _shown_otherwise(annotation: Json, held: Sequence[Patch], offers: Offers) ->
     when they submitted: a patch that was added later was not rejected by them.
     """
     held_ids = {patch.id for patch in held}
-    submitted = _moment(annotation["updated_at"])
+    submitted = read_moment(annotation["updated_at"])
     for ours, changed_at in offers:
         if (remembered := ours.memory.shown.get(int(annotation["id"]))) is not None:
             return set(remembered)
@@ -291,7 +335,7 @@ def _standing(prediction: Json) -> StandingPrediction:
             continue
         size, region_id = _size(result), str(result["id"])
         if result.get("from_name") == PATCH:
-            patches.append(Patch(region_id, _patch_box(result, size), _provenance(result)))
+            patches.append(Patch(region_id, _patch_box(result, size), read_provenance(_meta(result))))
             continue
         rois.append(Roi(region_id, _roi_outline(result, size)))
         meta = _meta(result)
@@ -387,8 +431,13 @@ def _roi_fields(results: list[Json]) -> dict[str, dict[str, float]]:
     return found
 
 
-def _reasons(results: list[Json]) -> dict[str, str]:
-    """Why patches that are still there are rejected."""
+def _shown(result: Json, so_far: set[str] | None) -> set[str] | None:
+    """What was shown, with what a region of ours says of it."""
+    return so_far if (ids := _meta(result).get("shown")) is None else (so_far or set()) | {str(one) for one in ids}
+
+
+def _choices(results: list[Json]) -> dict[str, str]:
+    """What was chosen for patches that are still there, but not accepted."""
     found = {}
     for result in results:
         choices = (result.get("value") or {}).get("choices")
@@ -535,8 +584,8 @@ def _live_answer(result: Json) -> LiveAnswer | None:
     return LiveAnswer(int(meta["round"]), placed, str(meta.get("image", "")))
 
 
-def _provenance(result: Json) -> Provenance | None:
-    meta = _meta(result)
+def read_provenance(meta: Json) -> Provenance | None:
+    """Where a patch comes from, as we noted it; None where that isn't noted, or can't be read."""
     try:
         return Provenance(
             roi=_noted_box(meta["roi"]),
@@ -558,7 +607,7 @@ def write_prediction(proposal: Proposal, labeling: Labeling) -> dict[str, Any]:
     """
     results: list[dict[str, Any]] = []
     for outcome in proposal.outcomes:
-        results.append(_roi_result(outcome, proposal, labeling))
+        results.append(roi_result(outcome, proposal, labeling))
         if len(results) == 1 and proposal.memory != Memory():
             results[0]["meta"]["negatives"]["memory"] = _write_memory(proposal.memory)
         results += [_patch_result(patch, proposal, labeling) for patch in outcome.patches]
@@ -604,7 +653,7 @@ def _roi_region(
     """An ROI as it was drawn, with what a person is told of it, and what we have to know of it later."""
     kind, value = _drawn(outcome.roi.outline, proposal)
     return {
-        **_region(region_id, kind, proposal, labeling),
+        **_region(region_id, kind, (proposal.width, proposal.height), labeling),
         "from_name": ROI_SHAPES[kind],
         "value": {**value, f"{kind}labels": [ROI_LABELS[kind]]},
         "meta": {"text": [_said_of(outcome, proposal)], "negatives": note},
@@ -638,7 +687,8 @@ def _said_of(outcome: RoiOutcome, proposal: Proposal) -> str:
     return text
 
 
-def _roi_result(outcome: RoiOutcome, proposal: Proposal, labeling: Labeling) -> dict[str, Any]:
+def roi_result(outcome: RoiOutcome, proposal: Proposal, labeling: Labeling) -> dict[str, Any]:
+    """An ROI as the first region of what is offered in it."""
     explanation = outcome.explanation
     note = {
         "shown": [patch.id for patch in proposal.patches],
@@ -650,72 +700,111 @@ def _roi_result(outcome: RoiOutcome, proposal: Proposal, labeling: Labeling) -> 
 
 def _drawn(outline: Outline, proposal: Proposal) -> tuple[str, dict[str, Any]]:
     """What an ROI was drawn as, and the value of such a region."""
+    size = (proposal.width, proposal.height)
     match outline:
         case Painted():
             return "brush", {"format": "rle", "rle": encode_brush(outline, proposal.width, proposal.height)}
         case Ellipse(x, y, radius_x, radius_y, rotation):
-            at = _percents((x, y, radius_x, radius_y), proposal)
+            at = _percents((x, y, radius_x, radius_y), size)
             radii = {"radiusX": at["width"], "radiusY": at["height"]}
             return "ellipse", {"x": at["x"], "y": at["y"], **radii, "rotation": rotation}
         case Polygon(points) if outline.is_rectangle:
             (x, y), (x2, y2), *_, (x4, y4) = points
-            at = _percents((x, y, hypot(x2 - x, y2 - y), hypot(x4 - x, y4 - y)), proposal)
+            at = _percents((x, y, hypot(x2 - x, y2 - y), hypot(x4 - x, y4 - y)), size)
             return "rectangle", {**at, "rotation": degrees(atan2(y2 - y, x2 - x))}
         case Polygon(points):
             places = [[x * 100 / proposal.width, y * 100 / proposal.height] for x, y in points]
             return "polygon", {"points": places, "closed": True}
 
 
+@dataclass(frozen=True, slots=True)
+class Said:
+    """One person's word on one patch, as it is to be written; `reason` is one of `REASONS`, or empty."""
+
+    patch: Patch
+    verdict: Verdict
+    reason: str = ""
+
+
+def write_verdicts(said: Sequence[Said], size: tuple[int, int], labeling: Labeling) -> list[dict[str, Any]]:
+    """What one person says of some patches, as the result of an annotation that says nothing else.
+
+    `size` is the image's, in pixels. Each patch is there with its choice, unless it is accepted, and lists all that are
+    spoken of: one that somebody takes out later is rejected, as long as another is left, and of those not listed
+    nothing is said.
+    """
+    shown = [one.patch.id for one in said]
+    results: list[dict[str, Any]] = []
+    for one in said:
+        region = patch_result(one.patch, size, labeling)
+        region["meta"]["negatives"]["shown"] = shown
+        results.append(region)
+        if one.verdict is not Verdict.ACCEPTED:
+            choice = UNSURE if one.verdict is Verdict.UNSURE else one.reason or REJECTED
+            place = {key: value for key, value in region["value"].items() if key != "rectanglelabels"}
+            bare = {key: value for key, value in region.items() if key != "meta"}
+            value = {**place, "choices": [choice]}
+            results.append({**bare, "from_name": PATCH_VERDICT, "type": "choices", "value": value})
+    return results
+
+
 def _patch_result(patch: Patch, proposal: Proposal, labeling: Labeling) -> dict[str, Any]:
+    if patch.provenance is None:
+        raise ValueError(f"a proposed patch has provenance: {patch.id}")
+    return patch_result(patch, (proposal.width, proposal.height), labeling)
+
+
+def patch_result(patch: Patch, size: tuple[int, int], labeling: Labeling) -> dict[str, Any]:
+    """A patch as a region; `size` is the image's, in pixels."""
+    return {
+        **_region(patch.id, "rectangle", size, labeling),
+        "from_name": PATCH,
+        "value": {**_percents(patch.box.as_xywh(), size), "rotation": 0, "rectanglelabels": [PATCH_LABEL]},
+        "meta": patch_meta(patch),
+    }
+
+
+def patch_meta(patch: Patch) -> dict[str, Any]:
+    """What a patch says of itself; of one without provenance only what a person sees anyway."""
     provenance = patch.provenance
     if provenance is None:
-        raise ValueError(f"a proposed patch has provenance: {patch.id}")
-    rules, (x, y, width, height) = provenance.rules, provenance.roi.as_xywh()
+        return {"text": [patch.box.words], "negatives": {}}
+    rules = provenance.rules
     text = (
-        f"{patch.box.width} × {patch.box.height} px at ({patch.box.left}, {patch.box.top}); "
-        f"ROI {width} × {height} px at ({x}, {y}); {rules.patches} patches of {rules.min_size}–{rules.max_size} px, "
-        f"round {rules.round}; seed {provenance.seed}; label-studio-negatives {provenance.version}"
+        f"{patch.box.words}; ROI {provenance.roi.words}; {rules.patches} patches of {rules.min_size}–{rules.max_size} "
+        f"px, round {rules.round}; seed {provenance.seed}; label-studio-negatives {provenance.version}"
     )
     return {
-        **_region(patch.id, "rectangle", proposal, labeling),
-        "from_name": PATCH,
-        "value": {
-            **_percents(patch.box.as_xywh(), proposal),
-            "rotation": 0,
-            "rectanglelabels": [PATCH_LABEL],
-        },
-        "meta": {
-            "text": [text],
-            "negatives": {
-                "roi": list(provenance.roi.as_xywh()),
-                "rules": asdict(rules),
-                "rules_from": dict(provenance.rules_from),
-                "seed": provenance.seed,
-                "version": provenance.version,
-                **({"image": provenance.image} if provenance.image else {}),
-            },
+        "text": [text],
+        "negatives": {
+            "roi": list(provenance.roi.as_xywh()),
+            "rules": asdict(rules),
+            "rules_from": dict(provenance.rules_from),
+            "seed": provenance.seed,
+            "version": provenance.version,
+            **({"image": provenance.image} if provenance.image else {}),
         },
     }
 
 
-def _region(region_id: str, kind: str, proposal: Proposal, labeling: Labeling) -> dict[str, Any]:
+def _region(region_id: str, kind: str, size: tuple[int, int], labeling: Labeling) -> dict[str, Any]:
     return {
         "id": region_id,
         "to_name": labeling.image,
         "type": f"{kind}labels",
-        "original_width": proposal.width,
-        "original_height": proposal.height,
+        "original_width": size[0],
+        "original_height": size[1],
         "image_rotation": 0,
     }
 
 
-def _percents(xywh: tuple[float, float, float, float], proposal: Proposal) -> dict[str, float]:
+def _percents(xywh: tuple[float, float, float, float], size: tuple[int, int]) -> dict[str, float]:
     x, y, width, height = xywh
     return {
-        "x": x * 100 / proposal.width,
-        "y": y * 100 / proposal.height,
-        "width": width * 100 / proposal.width,
-        "height": height * 100 / proposal.height,
+        "x": x * 100 / size[0],
+        "y": y * 100 / size[1],
+        "width": width * 100 / size[0],
+        "height": height * 100 / size[1],
     }
 
 
@@ -729,7 +818,8 @@ def mapping(item: Any, what: str) -> Json:
     return item
 
 
-def _moment(value: Any) -> datetime:
+def read_moment(value: Any) -> datetime:
+    """A time with its zone. Raises `ValueError` for one without."""
     moment = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
     if moment.tzinfo is None:
         raise ValueError("a time without a zone")
@@ -740,7 +830,8 @@ def _project_id(value: Any) -> int:
     return int(value["id"] if isinstance(value, Mapping) else value)
 
 
-def _user_id(value: Any) -> int | None:
+def read_user(value: Any) -> int | None:
+    """A user's id, wherever Label Studio gives the user whole or only the id; None for a deleted one."""
     if isinstance(value, Mapping):
         value = value.get("id")
     return None if value is None else int(value)

@@ -17,6 +17,7 @@ from service.label_studio.client import LabelStudioClient, Project, Webhook
 from service.label_studio.instructions import picture_in, with_instructions
 from service.label_studio.labeling import connect, read_labeling
 from service.label_studio.live import ELSEWHERE, Live, other_first, set_up_live
+from service.label_studio.queue_project import is_queue
 from service.label_studio.steps import CURE, Outcome, Step
 
 WAIT_SECONDS = 5.0
@@ -56,9 +57,14 @@ def set_up(
     tell(
         Step(
             Outcome.FINE,
-            f"Label Studio answers, signed in as {studio.whoami()}; the project is {project.title!r}",
+            f"Label Studio answers, signed in as {studio.whoami().email}; the project is {project.title!r}",
         )
     )
+    if is_queue(project.label_config):
+        raise SetupError(
+            f"project {project_id} is a review queue, filled from another project: connect that one, and this with "
+            "negatives review open"
+        )
     is_live = live.wanted and other_first(project_id, studio=studio, live=live) is None
     labeling = connect(project.label_config, rules, shapes, live=is_live)
     if labeling == project.label_config:
@@ -67,7 +73,7 @@ def set_up(
         studio.change_label_config(project_id, labeling)
         tell(Step(Outcome.CHANGED, _changed(project.label_config, labeling)))
     tell(instructed := _instruct(project, studio, is_live=is_live))
-    tell(_register(project_id, studio, wanted))
+    tell(register_webhook(project_id, studio, wanted))
     if (trouble := _trouble_from_here(service, wanted)) is not None:
         tell(Step(Outcome.TROUBLE, trouble))
         return False
@@ -135,7 +141,11 @@ def _picture(project: Project, studio: LabelStudioClient) -> str:
     return studio.upload(project.id, name, content)
 
 
-def _register(project_id: int, studio: LabelStudioClient, wanted: Subscription) -> Step:
+def register_webhook(project_id: int, studio: LabelStudioClient, wanted: Subscription) -> Step:
+    """Register our webhook for a project, or set right what is there of ours.
+
+    Raises `SetupError` when Label Studio doesn't take its address.
+    """
     ours = [hook for hook in studio.webhooks(project_id) if hook.project == project_id and _is_ours(hook, wanted)]
     try:
         if not ours:

@@ -9,6 +9,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, StorageState, exp
 from service.demo.annotator import Annotator
 from service.demo.label_studio import EMAIL, PASSWORD, LabelStudioProcess
 from tests.browser.labeling_screen import LAPTOP, LabelingScreen
+from tests.people import Colleague, sign_up
 from tests.service_process import ServiceProcess
 from tests.studio import labelled_task
 
@@ -42,13 +43,19 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
+@pytest.fixture(scope="session")
+def hired(studio: LabelStudioProcess) -> Colleague:
+    """The colleague has an account, once, however often these tests are begun anew."""
+    return sign_up(studio, COLLEAGUE)
+
+
 @pytest.fixture(scope="package")
-def signed_in(studio: LabelStudioProcess, browser: Browser) -> Mapping[str, StorageState]:
+def signed_in(studio: LabelStudioProcess, browser: Browser, hired: Colleague) -> Mapping[str, StorageState]:
     """What the browser keeps of two people who signed in: Label Studio's first user, and a colleague."""
     kept: dict[str, StorageState] = {}
-    for email, form in ((EMAIL, "login"), (COLLEAGUE, "signup")):
+    for email in (EMAIL, hired.email):
         page = browser.new_page()
-        page.goto(f"{studio.url}/user/{form}")
+        page.goto(f"{studio.url}/user/login")
         page.fill("input[name=email]", email)
         page.fill("input[name=password]", PASSWORD)
         page.click("button[type=submit]")

@@ -39,4 +39,4 @@ def submitted(annotator: Annotator, annotation: int) -> list[Json]:
 
 def counts(rois: int, accepted: int, rejected: int = 0, pending: int = 0) -> dict[str, int]:
     """What `counted` finds when nothing is stale."""
-    return {"rois": rois, "accepted": accepted, "rejected": rejected, "pending": pending, "stale": 0}
+    return {"rois": rois, "accepted": accepted, "rejected": rejected, "pending": pending, "unsure": 0, "stale": 0}

@@ -12,14 +12,25 @@ from tests.browser.labeling_screen import ARTIFACTS
 PICTURES = Path(__file__).parents[2] / "docs" / "pictures"
 WORK_AREA = (240, 90, 1046, 768)
 """Where one draws, without the list of tasks and the panels beside it: left, top, right, bottom in the window."""
-KEPT = {"drawing": WORK_AREA, "suggestions": WORK_AREA, "review": WORK_AREA, "why-fewer": None}
-"""What the documentation shows, and which part of it."""
+REVIEW_AREA = (0, 48, 1046, 768)
+KEPT = {
+    "drawing": ("drawing", WORK_AREA),
+    "suggestions": ("suggestions", WORK_AREA),
+    "review": ("review", WORK_AREA),
+    "why-fewer": ("why-fewer", None),
+    "queue": ("queue", REVIEW_AREA),
+    "gallery": ("gallery-desktop-light", None),
+    "images": ("whole-images", (0, 0, 1366, 350)),
+    "sign-in": ("sign-in", (383, 60, 983, 620)),
+    "overview": ("project", (0, 0, 1366, 432)),
+}
+"""What the documentation shows: of which screenshot, and which part of it."""
 
 
 def keep() -> None:
     """Copy them in 256 colours, a quarter of the size."""
-    for name, part in KEPT.items():
-        with Image.open(ARTIFACTS / f"{name}.png") as taken:
+    for name, (screenshot, part) in KEPT.items():
+        with Image.open(ARTIFACTS / f"{screenshot}.png") as taken:
             picture = taken.convert("RGB").crop(part) if part else taken.convert("RGB")
         # Rare colours must survive: the red cross among all that magenta. The second step adds the fine shades.
         colours = picture.quantize(256, method=Image.Quantize.MAXCOVERAGE, kmeans=5)

@@ -267,3 +267,9 @@ def test_inward_of_less_than_a_pixel_is_refused() -> None:
     """What holds no whole pixel is no patch."""
     with pytest.raises(ValueError, match="empty box"):
         inward(3.2, 3.2, 3.9, 9.0)
+
+
+def test_a_box_is_told_by_size_and_corner() -> None:
+    """In words that people read everywhere."""
+    assert Box(200, 200, 300, 290).words == "100 × 90 px at (200, 200)"
+    assert Box(1, 2, 31, 42).words == "30 × 40 px at (1, 2)"

@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from service.domain.geometry import Box
-from service.domain.model import Decision, Patch, Rules, State, Task
+from service.domain.model import Decision, Patch, Rules, State, Task, Verdict, Vote
 from service.export.plan import Existing, Plan, SourcePlan, plan_export
 from service.export.repository import Layout, read_existing
 from service.export.yolo import write_source
@@ -33,7 +33,10 @@ def offered(number: int = 0, task_id: int = 7) -> Patch:
 
 def decision(one: Patch | None = None, state: State = State.ACCEPTED, note: str | None = None) -> Decision:
     """What people decided of a patch."""
-    return Decision(one or offered(), state, reviewers=(1, 4), annotations=(11, 12), at=NOON, note=note)
+    placed = one or offered()
+    said = {State.REJECTED: Verdict.REJECTED, State.UNSURE: Verdict.UNSURE}.get(state, Verdict.ACCEPTED)
+    votes = tuple(Vote(by, said, NOON, 10 + number, placed.box) for number, by in enumerate((1, 4), 1))
+    return Decision(placed, state, votes, note)
 
 
 def planned(

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from service.domain.work import ProposeWork, ReconcileWork, Work
 from service.errors import PayloadError
-from service.ingest.events import OF_NO_INTEREST, PROJECT_TOLD, SUBSCRIBED, TASKS_TOLD, Event, read_event
+from service.ingest.events import DELETED, OF_NO_INTEREST, PROJECT_TOLD, SUBSCRIBED, TASKS_TOLD, Event, read_event
 from service.label_studio.labeling import ROI_SHAPES
 
 PAYLOADS = Path(__file__).parent.parent / "payloads"
@@ -101,7 +101,7 @@ def test_an_event_that_names_no_task_asks_to_look_at_its_project(action: str) ->
 
 def test_what_is_subscribed_is_what_asks_for_work() -> None:
     """Nothing is sent in vain, nothing of interest is missed."""
-    assert set(SUBSCRIBED) == TASKS_TOLD | PROJECT_TOLD
+    assert set(SUBSCRIBED) == TASKS_TOLD | PROJECT_TOLD | {DELETED}
 
 
 def test_every_action_of_label_studio_is_known() -> None:
@@ -111,7 +111,16 @@ def test_every_action_of_label_studio_is_known() -> None:
         *("TASKS_CREATED", "TASKS_DELETED", "PROJECT_CREATED", "PROJECT_UPDATED", "PROJECT_DELETED"),
         *("LABEL_LINK_CREATED", "LABEL_LINK_UPDATED", "LABEL_LINK_DELETED"),
     }
-    assert listed == TASKS_TOLD | PROJECT_TOLD | OF_NO_INTEREST
+    assert listed == TASKS_TOLD | PROJECT_TOLD | OF_NO_INTEREST | {DELETED}
+
+
+def test_tasks_that_were_deleted_are_looked_at_once_more() -> None:
+    """Review queues need not show them any more; those of a queue itself ask for nothing."""
+    payload = {"action": "TASKS_DELETED", "project": {"id": 5}, "tasks": [{"id": 11}, {"id": 12}, {"id": 19}]}
+    work = read_event(payload).work
+    assert sorted(task for one in work if isinstance(one, ProposeWork) for task in one.task_ids) == [11, 12, 19]
+    assert {one.project_id for one in work} == {5}
+    assert (read_event(payload, 7).work, read_event(payload, 7).ignored) == ((), "nobody has said anything there")
 
 
 def test_no_action_has_two_meanings() -> None:
@@ -259,3 +268,86 @@ def test_nonsense_is_refused_and_never_trips_us(payload: object) -> None:
     except PayloadError:
         return
     assert isinstance(event, Event)
+
+
+# ---------------------------------------------------------------- from a review queue
+
+SOURCE = 3
+
+
+def queue_task(source_task: object = 7, updated_at: str = "2026-03-02T08:30:00.000000Z") -> dict[str, Any]:
+    """A task of a review queue as far as we read it."""
+    return {"id": 500, "updated_at": updated_at, "data": {"source_project": SOURCE, "source_task": source_task}}
+
+
+@pytest.mark.parametrize("action", ["ANNOTATION_CREATED", "ANNOTATIONS_CREATED", "ANNOTATION_UPDATED"])
+def test_a_review_in_a_queue_asks_to_look_at_its_source(action: str) -> None:
+    """At the source's task, at the moment of the review; somebody waits for it."""
+    event = read_event(delivery(action, queue_task(), project=40), SOURCE)
+    assert event.work == (ProposeWork(SOURCE, (7,), "2026-03-02T08:30:00+00:00", urgent=True),)
+
+
+def test_a_review_in_a_queue_is_never_everyday_labelling() -> None:
+    """Whatever it holds, or doesn't: it is a verdict."""
+    payload = delivery("ANNOTATION_CREATED", project=40) | {"task": queue_task() | {"total_predictions": 0}}
+    empty = payload | {"annotation": {"result": []}}
+    assert len(read_event(empty, SOURCE).work) == 1
+    assert read_event(empty).ignored is not None
+
+
+def test_filling_a_queue_asks_for_nothing() -> None:
+    """It was our own doing."""
+    event = read_event(delivery("TASKS_CREATED", queue_task(), project=40), SOURCE)
+    assert (event.work, bool(event.ignored)) == ((), True)
+
+
+@pytest.mark.parametrize("action", sorted(PROJECT_TOLD))
+def test_what_changed_in_a_queue_is_looked_up_by_its_source(action: str) -> None:
+    """A verdict that was deleted, say."""
+    assert read_event({"action": action, "project": {"id": 40}}, SOURCE).work == (ReconcileWork(SOURCE),)
+
+
+@pytest.mark.parametrize("action", SUBSCRIBED)
+def test_a_queue_s_event_without_payload_asks_to_look_at_its_source(action: str) -> None:
+    """Which is known by the address."""
+    assert read_event({"action": action}, SOURCE).work == (ReconcileWork(SOURCE),)
+
+
+@pytest.mark.parametrize("action", sorted(OF_NO_INTEREST))
+def test_what_is_of_no_interest_is_so_in_a_queue(action: str) -> None:
+    """Tasks that we delete ourselves, say."""
+    assert read_event({"action": action, "project": {"id": 40}}, SOURCE).work == ()
+
+
+def test_what_others_put_into_a_queue_is_passed_over() -> None:
+    """Their tasks name no source; ours beside them count."""
+    alien = queue_task() | {"data": {"image": "x"}}
+    assert read_event(delivery("ANNOTATIONS_CREATED", alien, project=40), SOURCE).work == ()
+    (work,) = read_event(delivery("ANNOTATIONS_CREATED", alien, queue_task(), project=40), SOURCE).work
+    assert isinstance(work, ProposeWork)
+    assert work.task_ids == (7,)
+
+
+def test_two_queue_tasks_of_one_source_are_one_work() -> None:
+    """At the later moment."""
+    later = queue_task(updated_at="2026-03-02T09:30:00Z")
+    (work,) = read_event(delivery("ANNOTATIONS_CREATED", later, queue_task(), project=40), SOURCE).work
+    assert isinstance(work, ProposeWork)
+    assert (work.task_ids, work.mark) == ((7,), "2026-03-02T09:30:00+00:00")
+
+
+@pytest.mark.parametrize("source_task", [None, "seven", []])
+def test_a_queue_task_with_an_unreadable_source_is_refused(source_task: object) -> None:
+    """Nobody else writes such a number."""
+    with pytest.raises(PayloadError):
+        read_event(delivery("ANNOTATION_CREATED", queue_task(source_task), project=40), SOURCE)
+
+
+@given(deliveries, st.integers(1))
+def test_nonsense_from_a_queue_never_trips_us(payload: object, source: int) -> None:
+    """Whatever JSON comes in, its work is for the source, or it is a `PayloadError`."""
+    try:
+        event = read_event(payload, source)
+    except PayloadError:
+        return
+    assert {work.project_id for work in event.work} <= {source}

@@ -346,17 +346,31 @@ def places(found: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 
 
 PLACES = [place for place in places(recorded("predict_stroke")) if place]
-ODD: st.SearchStrategy[Any] = st.sampled_from(
-    [
-        *(None, True, 0, -1, 7, 0.5, 1e12, 1e308, 10**30, -(10**30), float("inf"), float("nan")),
-        *("", "x", "\ud800", "http://[", "neg_1", "live_1", "roi", "patch", "roi_live", "number"),
-        *([], {}, [1], ["x"], [[]], {"a": 1}),
-    ]
-)
+ODDS: list[Any] = [
+    *(None, True, 0, -1, 7, 0.5, 1e12, 1e308, 10**30, -(10**30), float("inf"), float("nan")),
+    *("", "x", "\ud800", "http://[", "neg_1", "live_1", "roi", "patch", "roi_live", "number"),
+    *([], {}, [1], ["x"], [[]], {"a": 1}),
+]
+ODD: st.SearchStrategy[Any] = st.sampled_from(ODDS)
 json_values = st.recursive(
     ODD | st.text(max_size=5) | st.floats(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner),
 )
+
+
+@pytest.mark.parametrize("odd", ODDS, ids=repr)
+def test_nonsense_in_any_one_place_never_trips_us(odd: Any) -> None:
+    """Every place in turn: an id that is a list, a picture's width without end, labels that are a number."""
+    client = backend()
+    for *way, last in PLACES:
+        request = recorded("predict_stroke")
+        inner = request
+        for key in way:
+            inner = inner[key]
+        inner[last] = deepcopy(odd)
+        answer = ask(client, request)
+        assert answer.status_code in (200, 409, 413, 422), (*way, last)
+        assert list(told(answer)) in (["results"], ["error"]), (*way, last)
 
 
 @given(st.lists(st.tuples(st.sampled_from(PLACES), ODD | json_values), min_size=1, max_size=4))

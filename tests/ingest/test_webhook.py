@@ -95,7 +95,7 @@ def test_without_payload_everything_is_looked_at(client: FlaskClient, desk: Desk
     assert desk.taken == [ReconcileWork(None)]
 
 
-@pytest.mark.parametrize("action", ["TASKS_DELETED", "REVIEW_CREATED"])
+@pytest.mark.parametrize("action", ["PROJECT_DELETED", "REVIEW_CREATED"])
 def test_what_is_of_no_interest_is_fine_and_named(client: FlaskClient, desk: Desk, action: str) -> None:
     """200, or a later Label Studio would count failures and switch the webhook off."""
     answer = deliver(client, {"action": action, "project": {"id": 5}})
@@ -153,7 +153,7 @@ def test_our_own_body_is_read(client: FlaskClient) -> None:
 
 def test_a_body_above_the_limit_is_refused(client: FlaskClient, desk: Desk) -> None:
     """413, before it fills the memory."""
-    answer = deliver(client, {"action": "TASKS_DELETED", "padding": "x" * LIMIT})
+    answer = deliver(client, {"action": "PROJECT_DELETED", "padding": "x" * LIMIT})
     assert (answer.status_code, desk.taken) == (413, [])
 
 
@@ -214,3 +214,38 @@ def test_what_we_raise_on_purpose_has_its_own_status(client: FlaskClient, desk: 
     desk.error = LabelStudioUnavailable("the database is busy")
     answer = deliver(client, CREATED)
     assert (answer.status_code, answer.json) == (503, {"error": "the database is busy"})
+
+
+# ---------------------------------------------------------------- from a review queue
+
+
+def deliver_from_queue(client: FlaskClient, query: str, secret: str = SECRET) -> TestResponse:
+    """A review in project 40, whose webhook's address has this query."""
+    task = {"id": 500, "updated_at": "2026-03-02T08:30:00Z", "data": {"source_project": 3, "source_task": 7}}
+    body = {"action": "ANNOTATION_CREATED", "project": {"id": 40}, "task": task}
+    return client.post(f"{PATH}?{query}", json=body, headers={SECRET_HEADER: secret})
+
+
+def asked_for(desk: Desk) -> list[tuple[int, tuple[int, ...]]]:
+    """Of which tasks of which project it was."""
+    return [(work.project_id, work.task_ids) for work in desk.taken if isinstance(work, ProposeWork)]
+
+
+@pytest.mark.parametrize("layout", ["proposal", "patch"])
+def test_a_queue_s_address_says_of_which_project_it_is(client: FlaskClient, desk: Desk, layout: str) -> None:
+    """The work is for the source's task."""
+    assert deliver_from_queue(client, f"reviews=3&layout={layout}").status_code == 202
+    assert asked_for(desk) == [(3, (7,))]
+
+
+@pytest.mark.parametrize("query", ["", "reviews=three&layout=patch", "reviews=3", "reviews=&layout=patch"])
+def test_any_other_address_is_no_queue_s(client: FlaskClient, desk: Desk, query: str) -> None:
+    """Its events are of the project that sends them."""
+    assert deliver_from_queue(client, query).status_code == 202
+    assert asked_for(desk) == [(40, (500,))]
+
+
+def test_a_queue_s_delivery_needs_the_secret_too(client: FlaskClient, desk: Desk) -> None:
+    """An address is no proof."""
+    assert deliver_from_queue(client, "reviews=3&layout=patch", "a guess").status_code == 401
+    assert desk.taken == []

@@ -184,7 +184,7 @@ def test_web_and_worker_apart_on_postgresql_as_the_compose_file_runs_them(
         annotator.draw_roi(task, photo.size, Box(0, 0, *photo.size), {"min_size": 20, "max_size": 60})
         assert wait_for(lambda: annotator.prediction(task), "patches").patches
         status = json.loads(web.run("status", "--json").stdout)
-        assert status["jobs"] == {"waiting": 0, "running": 0, "failed": [], "last_look": "ok"}
+        assert status["jobs"] == {"waiting": 0, "running": 0, "failed": [], "last_look": "ok", "exports": []}
 
 
 def test_a_prediction_comes_back_as_it_was_sent(

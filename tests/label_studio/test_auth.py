@@ -5,7 +5,7 @@ import httpx
 import pytest
 
 from service.errors import LabelStudioUnavailable, Unauthorized
-from service.label_studio.auth import LabelStudioAuth
+from service.label_studio.auth import LabelStudioAuth, SessionAuth
 
 STUDIO = "http://studio.internal:8080"
 LEGACY = "1f" * 20
@@ -256,3 +256,106 @@ def test_a_cut_tokens_message_does_not_hold_it() -> None:
     with pytest.raises(Unauthorized) as caught:
         LabelStudioAuth(STUDIO, PERSONAL[:30])
     assert PERSONAL[:10] not in str(caught.value)
+
+
+# ---------------------------------------------------------------- by a session
+
+SESSION = "0s3ssi0n1d"
+
+
+class Door:
+    """Hosts that answer with `headers`, or send on what is in `elsewhere` by path; `requests` remembers all."""
+
+    def __init__(self, **elsewhere: str) -> None:
+        self.requests: list[httpx.Request] = []
+        self.elsewhere = elsewhere
+        self.headers: dict[str, str] = {}
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        """Answer one request."""
+        self.requests.append(httpx.Request(request.method, request.url, headers=request.headers))
+        target = self.elsewhere.get(request.url.path.strip("/"))
+        if target is not None:
+            return httpx.Response(302, headers={"Location": target, **self.headers})
+        return httpx.Response(200, text="in", headers=self.headers)
+
+    def cookies(self) -> list[str | None]:
+        """The cookies of each request."""
+        return [request.headers.get("Cookie") for request in self.requests]
+
+
+def browser(door: Door, session: str = SESSION, *, base: str = STUDIO) -> httpx.Client:
+    """A client that acts for somebody who has this session."""
+    return httpx.Client(
+        auth=SessionAuth(base, session), transport=httpx.MockTransport(door), follow_redirects=True, timeout=7
+    )
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "PATCH", "DELETE"])
+def test_a_session_goes_as_its_cookie(method: str) -> None:
+    """Alone, on Label Studio's own origin, and no token beside it."""
+    door = Door()
+    headers = {"Authorization": "Token of-somebody", "Cookie": "sessionid=another; x=y"}
+    browser(door).request(method, f"{STUDIO}/api/projects/1/", headers=headers)
+    assert door.cookies() == [f"sessionid={SESSION}"]
+    assert "Authorization" not in door.requests[0].headers
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://pictures.example/a.jpg",
+        "https://studio.internal:8080/a.jpg",
+        "http://studio.internal/a.jpg",
+        "http://studio.internal:8081/a.jpg",
+        "http://sub.studio.internal:8080/a.jpg",
+        "http://studio.internal.example:8080/a.jpg",
+        "http://studio.internal:8080@pictures.example/a.jpg",
+    ],
+)
+def test_no_other_origin_gets_a_session(address: str) -> None:
+    """Scheme, host and port must be Label Studio's own; a cookie that is there already is taken off."""
+    door = Door()
+    browser(door).get(address, headers={"Cookie": f"sessionid={SESSION}"})
+    assert door.cookies() == [None]
+
+
+@pytest.mark.parametrize(
+    "target", ["http://bucket.example/a.jpg?signature=1", "https://studio.internal/a.jpg", "//bucket.example/a.jpg"]
+)
+def test_a_redirect_takes_no_session_elsewhere(target: str) -> None:
+    """A presigned link is followed without it."""
+    door = Door(presign=target)
+    assert browser(door).get(f"{STUDIO}/presign").text == "in"
+    assert door.cookies() == [f"sessionid={SESSION}", None]
+
+
+def test_a_redirect_from_elsewhere_gets_no_session() -> None:
+    """Another host can't make us act for somebody in Label Studio."""
+    door = Door(lure=f"{STUDIO}/api/users/1/")
+    browser(door).get("http://other.example/lure")
+    assert door.cookies() == [None, None]
+
+
+def test_cookies_that_label_studio_sets_are_not_sent_back() -> None:
+    """A session is one person's: what an answer sets doesn't take its place, nor go beside it."""
+    door = Door()
+    door.headers = {"Set-Cookie": "sessionid=of-another; Path=/"}
+    with browser(door) as http:
+        http.get(f"{STUDIO}/api/projects/1/")
+        http.get(f"{STUDIO}/api/projects/2/")
+    assert door.cookies() == [f"sessionid={SESSION}"] * 2
+
+
+def test_two_people_s_sessions_do_not_mix() -> None:
+    """Each request goes with the session of whom it is for."""
+    door = Door()
+    with browser(door, "anns") as ann, browser(door, "bens") as ben:
+        for http in (ann, ben, ann):
+            http.get(f"{STUDIO}/api/users/1/")
+    assert door.cookies() == ["sessionid=anns", "sessionid=bens", "sessionid=anns"]
+
+
+def test_repr_shows_no_session() -> None:
+    """Logs and tracebacks show where, not with what."""
+    assert repr(SessionAuth(STUDIO, SESSION)) == "SessionAuth(studio.internal)"

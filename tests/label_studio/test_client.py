@@ -19,7 +19,7 @@ from service.errors import (
     PredictionsDropped,
     Unauthorized,
 )
-from service.label_studio.client import LabelStudioClient, MlBackend, Webhook
+from service.label_studio.client import LabelStudioClient, MlBackend, Person, Webhook
 from service.label_studio.labeling import Labeling, read_labeling
 from service.label_studio.payloads import read_task
 from tests.factories import patch, roi
@@ -63,6 +63,22 @@ CALLS = [
     pytest.param(lambda c: c.change_instruction(P, "<p>", show=True), id="change_instruction"),
     pytest.param(lambda c: c.upload(P, "x.png", b"x"), id="upload"),
 ]
+LATER_CALLS = [
+    pytest.param(lambda c: c.people(), id="people"),
+    pytest.param(lambda c: c.sees(P), id="sees"),
+    pytest.param(lambda c: list(c.raw_tasks(P, "id", [1])), id="raw_tasks"),
+    pytest.param(lambda c: c.reviewed_since(P, "source_task", None), id="reviewed_since"),
+    pytest.param(lambda c: c.projects(), id="projects"),
+]
+LATER_WRITES = [
+    pytest.param(lambda c: c.write_review(1, []), id="write_review"),
+    pytest.param(lambda c: c.import_tasks(P, [{}]), id="import_tasks"),
+    pytest.param(lambda c: c.take_out_of_stream(1), id="take_out_of_stream"),
+    pytest.param(lambda c: c.delete_tasks(P, [1]), id="delete_tasks"),
+    pytest.param(lambda c: c.create_project({"title": "x"}), id="create_project"),
+    pytest.param(lambda c: c.upload_many(P, [("a.jpg", b"a")]), id="upload_many"),
+    pytest.param(lambda c: c.change_prediction(1, [], "prediction 1"), id="change_prediction"),
+]
 Call = Callable[[LabelStudioClient], object]
 
 
@@ -89,7 +105,7 @@ def error_of(call: Call, answer: httpx.Response | Exception) -> NegativesError:
 # ---------------------------------------------------------------- errors
 
 
-@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("call", [*CALLS, *LATER_CALLS, *LATER_WRITES])
 def test_a_token_that_is_not_accepted(call: Call) -> None:
     """401 is Unauthorized, whatever was asked, and names the setting."""
     error = error_of(call, httpx.Response(401, json=recorded("refused_token")))
@@ -169,7 +185,7 @@ def test_a_label_studio_that_is_down_or_slow(call: Call, problem: Exception) -> 
     assert "NEGATIVES_LABEL_STUDIO_URL" in str(error)
 
 
-@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("call", [*CALLS, *LATER_CALLS, *LATER_WRITES])
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 405])
 def test_no_message_holds_token_headers_or_body(call: Call, status: int) -> None:
     """What people and logs see is our sentence alone."""
@@ -235,7 +251,7 @@ def test_who_the_token_belongs_to() -> None:
     studio = FakeStudio()
     studio.on("GET /api/current-user/whoami", gives(recorded("whoami")))
     with closing(studio.client()) as client:
-        assert client.whoami() == "demo@example.com"
+        assert client.whoami() == Person(1, "demo@example.com", "demo@example.com")
 
 
 def test_the_whole_project_as_label_studio_gives_it() -> None:
@@ -549,7 +565,7 @@ def test_replace_changes_in_place(storing: FakeStudio) -> None:
     assert [item["from_name"] for item in body["result"]] == ["roi", "patch"]
 
 
-@pytest.mark.parametrize("call", [CALLS[5], CALLS[6], CALLS[8], *CALLS[10:13], *CALLS[14:]])
+@pytest.mark.parametrize("call", [CALLS[5], CALLS[6], CALLS[8], *CALLS[10:13], *CALLS[14:], *LATER_WRITES])
 def test_a_write_is_sent_once(call: Call) -> None:
     """A write that failed may have been done: it isn't repeated blindly, its job looks first."""
     studio = FakeStudio()
@@ -689,3 +705,311 @@ def test_the_labeling_of_a_project_without_our_controls() -> None:
             data_key="photo",
             controls=(),
         )
+
+
+def test_the_moments_of_all_tasks() -> None:
+    """Tasks without annotations and predictions are among them."""
+    studio = FakeStudio()
+    moment = "2026-11-20T13:44:32.084153Z"
+    studio.on("GET /api/tasks/", page({"id": 7, "updated_at": moment}, {"id": 9, "updated_at": moment}))
+    with closing(studio.client()) as client:
+        assert client.task_moments(P) == dict.fromkeys((7, 9), datetime.fromisoformat(moment))
+    assert studio.requests[0].url.params["include"] == "id,updated_at"
+
+
+# ---------------------------------------------------------------- people
+
+
+def test_the_members_by_their_ids() -> None:
+    """Each with a name to call them by: the e-mail address where they gave none."""
+    studio = FakeStudio()
+    ann = {"id": 1, "email": "ann@example.com", "first_name": "Ann", "last_name": ""}
+    ben = {"id": 2, "email": "ben@example.com", "first_name": "", "last_name": ""}
+    cem = {"id": 3, "email": "cem@example.com", "first_name": "Cem", "last_name": "Er"}
+    studio.on("GET /api/users/", gives([recorded("whoami") | one for one in (ann, ben, cem)]))
+    with closing(studio.client()) as client:
+        assert client.people() == {
+            1: Person(1, "ann@example.com", "Ann"),
+            2: Person(2, "ben@example.com", "ben@example.com"),
+            3: Person(3, "cem@example.com", "Cem Er"),
+        }
+
+
+@pytest.mark.parametrize(
+    ("answer", "sees"),
+    [(gives({"id": P}), True), (gives({}, 404), False), (gives({}, 403), False), (gives({"id": 6}), False)],
+)
+def test_whether_somebody_sees_a_project(answer: Callable[[httpx.Request], httpx.Response], sees: bool) -> None:
+    """Label Studio's own answer for whoever is signed in; little is asked for."""
+    studio = FakeStudio()
+    studio.on(f"GET {PROJECT}", answer)
+    with closing(studio.client()) as client:
+        assert client.sees(P) is sees
+    assert studio.requests[0].url.params["include"] == "id"
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        (httpx.Response(401), Unauthorized),
+        (httpx.Response(500), LabelStudioUnavailable),
+        (httpx.Response(200, text="<html>Sign in"), LabelStudioUnavailable),
+        (httpx.Response(200, json={}), LabelStudioUnavailable),
+        (httpx.ConnectError("down"), LabelStudioUnavailable),
+    ],
+    ids=["signed out", "fails", "a page", "nothing", "down"],
+)
+def test_a_question_without_an_answer_is_no_no(answer: httpx.Response | Exception, error: type[NegativesError]) -> None:
+    """Nor a yes: it is raised."""
+    assert type(error_of(lambda c: c.sees(P), answer)) is error
+
+
+def test_a_client_may_be_signed_in_otherwise() -> None:
+    """By whatever signs its requests, and by nothing else."""
+    studio = FakeStudio()
+    studio.on(f"GET {PROJECT}", gives({"id": P}))
+    signed = httpx.BasicAuth("ann", "pw")
+    with closing(LabelStudioClient(URL, auth=signed, transport=studio.transport)) as client:
+        assert client.sees(P)
+    assert studio.requests[0].headers["Authorization"].startswith("Basic ")
+
+
+# ---------------------------------------------------------------- reviews and queues
+
+
+RESULT = [{"id": "neg_1", "from_name": "patch"}]
+
+
+def test_a_review_is_an_annotation_of_whoever_is_signed_in() -> None:
+    """Nobody is named in it: Label Studio knows who asks."""
+    studio = FakeStudio()
+    studio.on("POST /api/tasks/7/annotations/", gives({"id": 900}, 201))
+    with closing(studio.client()) as client:
+        client.write_review(7, RESULT)
+    assert studio.sent("POST /api/tasks/7/annotations/") == [{"result": RESULT}]
+
+
+def filters(studio: FakeStudio) -> list[dict[str, Any]]:
+    """By what the first list was filtered."""
+    found: list[dict[str, Any]] = json.loads(studio.requests[0].url.params["query"])["filters"]["items"]
+    return found
+
+
+def test_tasks_by_what_they_hold() -> None:
+    """As they are, links unresolved; the numbers as numbers: in_list finds nothing of another type (tried)."""
+    studio, held = FakeStudio(), {"id": 500, "data": {"source_task": 7, "image": "s3://b/x"}}
+    studio.on("GET /api/tasks/", page(held))
+    with closing(studio.client()) as client:
+        (found,) = client.raw_tasks(P, "data.source_task", [7, 8])
+    assert found["data"] == held["data"]
+    assert [(one["filter"], one["operator"], one["value"]) for one in filters(studio)] == [
+        ("filter:tasks:data.source_task", "in_list", [7, 8])
+    ]
+    assert (studio.requests[0].url.params["project"], studio.requests[0].url.params["resolve_uri"]) == ("5", "false")
+
+
+def test_all_tasks_as_they_are() -> None:
+    """Without a filter; no value at all is no filter, either."""
+    studio = FakeStudio()
+    studio.on("GET /api/tasks/", page({"id": 500}))
+    with closing(studio.client()) as client:
+        assert [one["id"] for one in client.raw_tasks(P, "data.source_task", None)] == [500]
+        list(client.raw_tasks(P, "data.source_task", []))
+    firsts = [request for request in studio.requests if request.url.params.get("page", "1") == "1"]
+    assert ["query" in request.url.params for request in firsts] == [False, True]
+
+
+def reviewed(**more: Any) -> dict[str, Any]:
+    """A task of a queue that was made at noon and reviewed a second later."""
+    noon = "2026-03-01T12:00:00.000000Z"
+    given: dict[str, Any] = {"id": 500, "created_at": noon, "updated_at": "2026-03-01T12:00:01.000000Z"}
+    return given | {"total_annotations": 1, "cancelled_annotations": 0, "data": {"source_task": 7}} | more
+
+
+@pytest.mark.parametrize(
+    ("task", "is_change"),
+    [
+        (reviewed(), True),
+        (reviewed(total_annotations=0), False),
+        (reviewed(total_annotations=0, updated_at="2026-03-01T12:00:01.999Z"), False),
+        (reviewed(total_annotations=0, updated_at="2026-03-01T12:00:02.000Z"), True),
+        (reviewed(data={"image": "x"}), False),
+        (reviewed(data=None), False),
+        (reviewed(data={"source_task": "7"}), False),
+    ],
+    ids=["reviewed", "just made", "being made", "has lost its review", "somebody's", "without data", "no number"],
+)
+def test_what_was_reviewed(task: dict[str, Any], is_change: bool) -> None:
+    """By the number that the task holds; one that was only made is no change."""
+    studio = FakeStudio()
+    studio.on("GET /api/tasks/", page(task))
+    with closing(studio.client()) as client:
+        found = client.reviewed_since(P, "source_task", None)
+    assert [(one.task_id, one.updated_at) for one in found] == (
+        [(7, datetime.fromisoformat(task["updated_at"]))] if is_change else []
+    )
+
+
+def test_what_was_reviewed_since_is_asked_for_by_the_moment() -> None:
+    """And with no more than is needed: not with every region."""
+    studio = FakeStudio()
+    studio.on("GET /api/tasks/", page())
+    with closing(studio.client()) as client:
+        client.reviewed_since(P, "source_task", datetime(2026, 3, 1, 12, tzinfo=UTC))
+    assert filters(studio)[0]["value"] == "2026-03-01T12:00:00.000000Z"
+    asked = studio.requests[0].url.params["include"].split(",")
+    assert {"created_at", "updated_at", "total_annotations", "data"} <= set(asked)
+    assert not {"annotations", "predictions"} & set(asked)
+
+
+IMPORTED: list[dict[str, Any]] = [
+    {"data": {"image": "a"}, "predictions": [{"result": []}]},
+    {"data": {"image": "b"}},
+]
+
+
+def test_tasks_are_imported_in_one_call() -> None:
+    """As they are given, predictions and all."""
+    studio, call = FakeStudio(), f"POST /api/projects/{P}/import"
+    studio.on(call, gives({"task_count": 2, "prediction_count": 1, "task_ids": [7, 8]}, 201))
+    with closing(studio.client()) as client:
+        client.import_tasks(P, IMPORTED)
+    assert studio.calls() == [call]
+    assert studio.sent(call) == [IMPORTED]
+
+
+def test_predictions_that_were_lost_on_import_are_sent_again() -> None:
+    """Label Studio on SQLite loses all of them where it was locked (tried); each goes to the task that was made."""
+    studio, call = FakeStudio(), f"POST /api/projects/{P}/import"
+    studio.on(call, gives({"task_count": 2, "prediction_count": 0, "task_ids": [7, 8]}, 201))
+    studio.on(IMPORT, gives({"created": 1}, 201))
+    with closing(studio.client()) as client:
+        client.import_tasks(P, IMPORTED)
+    assert studio.calls() == [call, IMPORT]
+    assert studio.sent(IMPORT) == [[{"result": [], "task": 7}]]
+
+
+def test_tasks_without_predictions_lost_none() -> None:
+    """Nothing more is sent."""
+    studio, call = FakeStudio(), f"POST /api/projects/{P}/import"
+    studio.on(call, gives({"task_count": 1, "prediction_count": 0, "task_ids": [8]}, 201))
+    with closing(studio.client()) as client:
+        client.import_tasks(P, IMPORTED[1:])
+    assert studio.calls() == [call]
+
+
+def test_a_task_is_taken_out_of_the_stream() -> None:
+    """By the one field that a lock doesn't outdo (tried); nothing else of it is changed."""
+    studio = FakeStudio()
+    studio.on("PATCH /api/tasks/500/", gives({"id": 500}))
+    with closing(studio.client()) as client:
+        client.take_out_of_stream(500)
+    assert studio.sent("PATCH /api/tasks/500/") == [{"is_labeled": True}]
+
+
+def test_tasks_are_deleted_in_one_call() -> None:
+    """Those that are named, of this project; never all."""
+    studio, call = FakeStudio(), "POST /api/dm/actions"
+    studio.on(call, gives({"processed_items": 1}))
+    with closing(studio.client()) as client:
+        client.delete_tasks(P, [500, 501])
+    assert studio.sent(call) == [{"selectedItems": {"all": False, "included": [500, 501]}}]
+    assert dict(studio.requests[0].url.params) == {"id": "delete_tasks", "project": "5"}
+
+
+def test_all_projects_that_somebody_sees() -> None:
+    """With their labeling configurations, by which queues are known."""
+    studio = FakeStudio()
+
+    def listed(request: httpx.Request) -> httpx.Response:
+        there = [{"id": n, "title": f"t{n}", "label_config": "<View/>"} for n in (3, 4)]
+        found = there if request.url.params.get("page", "1") == "1" else []
+        return httpx.Response(200, json={"count": 2, "next": None, "previous": None, "results": found})
+
+    studio.on("GET /api/projects/", listed)
+    with closing(studio.client()) as client:
+        assert [(one.id, one.title, one.label_config) for one in client.projects()] == [
+            (3, "t3", "<View/>"),
+            (4, "t4", "<View/>"),
+        ]
+    assert studio.requests[0].url.params["include"] == "id,title,label_config"
+
+
+def test_a_project_is_created_with_all_its_settings() -> None:
+    """In one call: some can't be set later (tried)."""
+    studio = FakeStudio()
+    studio.on("POST /api/projects/", gives({"id": 40}, 201))
+    settings = {"title": "Review", "label_config": "<View/>", "model_version": "negatives", "maximum_annotations": 2}
+    with closing(studio.client()) as client:
+        assert client.create_project(settings) == 40
+    assert studio.sent("POST /api/projects/") == [settings]
+
+
+@pytest.mark.parametrize(
+    ("there", "sent"),
+    [
+        ({"title": "a", "maximum_annotations": 2}, []),
+        ({"title": "a", "maximum_annotations": 1}, [{"maximum_annotations": 2}]),
+        ({"title": "b"}, [{"title": "a", "maximum_annotations": 2}]),
+    ],
+    ids=["as wanted", "one is otherwise", "all are"],
+)
+def test_only_settings_that_are_otherwise_are_written(there: dict[str, Any], sent: list[Any]) -> None:
+    """A number of people that is set anew brings every task back into the stream (tried)."""
+    studio = FakeStudio()
+    studio.on(f"GET {PROJECT}", gives({"id": P, **there}))
+    studio.on(f"PATCH {PROJECT}", gives({"id": P}))
+    with closing(studio.client()) as client:
+        assert client.settle_project(P, {"title": "a", "maximum_annotations": 2}) is bool(sent)
+    assert studio.sent(f"PATCH {PROJECT}") == sent
+
+
+@pytest.mark.parametrize("prefix", ["", "/labels"])
+def test_many_files_are_uploaded_by_the_fifty(prefix: str) -> None:
+    """Each under a name of its own, as Label Studio keeps only the last of one name; the addresses in order."""
+    studio, numbers = FakeStudio(), iter(range(1, 200))
+
+    def kept(request: httpx.Request) -> httpx.Response:
+        names = [part.split(b'"')[0] for part in request.content.split(b'name="')[1::2]]
+        assert len(set(names)) == len(names) <= 50
+        return httpx.Response(201, json={"file_upload_ids": [next(numbers) for _ in names]})
+
+    def listed(request: httpx.Request) -> httpx.Response:
+        asked = json.loads(request.url.params["ids"])
+        return httpx.Response(200, json=[{"id": n, "file": f"upload/5/{n}.jpg"} for n in reversed(asked)])
+
+    studio.on(f"POST {prefix}/api/projects/{P}/import", kept)
+    studio.on(f"GET {prefix}/api/projects/{P}/file-uploads", listed)
+    with closing(studio.client(url=URL + prefix)) as client:
+        addresses = client.upload_many(P, [(f"{n}.jpg", b"x%d" % n) for n in range(1, 121)])
+    assert addresses == [f"{prefix}/data/upload/5/{n}.jpg" for n in range(1, 121)]
+    uploads = [request for request in studio.requests if request.method == "POST"]
+    assert [request.content.count(b'filename="') for request in uploads] == [50, 50, 20]
+    assert {request.url.params["commit_to_project"] for request in uploads} == {"false"}
+    assert uploads[0].content.index(b'filename="1.jpg"') < uploads[0].content.index(b"\r\nx1\r\n")
+
+
+def test_nothing_to_upload_is_no_call() -> None:
+    """Nor an address."""
+    studio = FakeStudio()
+    with closing(studio.client()) as client:
+        assert client.upload_many(P, []) == []
+    assert studio.calls() == []
+
+
+def test_a_file_that_was_not_kept_is_nonsense() -> None:
+    """No address is made up."""
+    studio = FakeStudio()
+    studio.on(f"POST /api/projects/{P}/import", gives({"file_upload_ids": [4]}, 201))
+    studio.on(f"GET /api/projects/{P}/file-uploads", gives([]))
+    with pytest.raises(LabelStudioUnavailable), closing(studio.client()) as client:
+        client.upload_many(P, [("a.jpg", b"a")])
+
+
+def test_a_prediction_is_changed_in_place() -> None:
+    """With the version from which the stream prefills."""
+    studio = FakeStudio()
+    studio.on("PATCH /api/predictions/15/", gives({"id": 15}))
+    with closing(studio.client()) as client:
+        client.change_prediction(15, RESULT, "prediction 15")
+    assert studio.sent("PATCH /api/predictions/15/") == [{"result": RESULT, "model_version": "negatives"}]

@@ -146,7 +146,19 @@ def test_verdicts_show_for_a_selected_patch_only() -> None:
         ("ambiguous", "a"),
         ("duplicate", "d"),
         ("poor quality", "q"),
+        ("rejected", None),
+        ("unsure", "s"),
     ]
+
+
+@pytest.mark.parametrize("quote", ['"', "'"])
+def test_verdicts_that_an_earlier_version_lacked_are_added(quote: str) -> None:
+    """A project that was connected before gets them with the next set-up, and everything else stays as it is."""
+    now = connect(THEIRS, RULES).replace('name="patch_verdict"', f"name={quote}patch_verdict{quote}")
+    before = now.replace('<Choice value="rejected"/><Choice value="unsure" hotkey="s"/>', "")
+    assert before != now
+    assert connect(before, RULES) == now
+    assert connect(now, RULES) == now
 
 
 def test_the_stroke_for_live_suggestions_has_no_label() -> None:
@@ -169,7 +181,7 @@ def hotkeys(xml: str) -> list[str]:
     return [key for tag in ElementTree.fromstring(xml.encode()).iter() if (key := tag.get("hotkey"))]
 
 
-OUR_KEYS = ["g", "n", "i", "a", "d", "q"]
+OUR_KEYS = ["g", "n", "i", "a", "d", "q", "s"]
 
 
 def test_every_key_of_ours_is_one() -> None:

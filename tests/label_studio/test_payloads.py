@@ -1,11 +1,12 @@
 import json
-from base64 import b64encode
+from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from io import BytesIO
 from math import cos, hypot, radians, sin
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -30,12 +31,20 @@ from service.domain.model import (
     Rules,
     Shortfall,
     Task,
+    Verdict,
     roi_echo_id,
 )
 from service.domain.rules import resolve_rules
 from service.errors import PayloadError
-from service.label_studio.labeling import OURS, ROI_LABELS, ROI_SHAPES, Labeling, connect, read_labeling
-from service.label_studio.payloads import fingerprint, read_task, write_live_answer, write_prediction
+from service.label_studio.labeling import OURS, REASONS, ROI_LABELS, ROI_SHAPES, Labeling, connect, read_labeling
+from service.label_studio.payloads import (
+    Said,
+    fingerprint,
+    read_task,
+    write_live_answer,
+    write_prediction,
+    write_verdicts,
+)
 from service.proposing import work_out_proposal
 from service.raster import covered, painted
 from tests.factories import patch, roi
@@ -1313,6 +1322,36 @@ def test_a_reviewer_may_come_as_an_object_or_be_gone() -> None:
     assert [(review.annotation_id, review.reviewer) for review in task.reviews] == [(1, 3), (2, 4), (3, None)]
 
 
+def test_an_annotation_is_the_word_of_who_changed_it_last() -> None:
+    """Label Studio lets anybody change anybody's; who drew the ROI in it stays who drew it."""
+    editors = [4, {"id": 4, "email": "someone"}, None]
+    annotations = [reviewed(echo=True, id=n, completed_by=3, updated_by=who) for n, who in enumerate(editors, 1)]
+    task = read_task(payload(*annotations), LABELING)
+    assert [review.reviewer for review in task.reviews] == [4, 4, 3]
+    assert drew(annotation(DRAWN[0].region(), completed_by=3, updated_by=4)) == [3]
+
+
+@pytest.mark.parametrize("link", ["s3://bucket/a b/ä+?.png", "gs://b/x.png", "azure-blob://c/~~?.png"])
+@pytest.mark.parametrize("is_padded", [True, False])
+@pytest.mark.parametrize("prefix", ["", "/labels", "http://studio.internal:8080"])
+def test_a_cloud_image_that_comes_resolved_is_read_as_it_is_stored(link: str, is_padded: bool, prefix: str) -> None:
+    """A single task comes with an address that opens it, a list of tasks with the link: it is one image."""
+    encoded = urlsafe_b64encode(link.encode()).decode()
+    address = f"{prefix}/tasks/1/resolve/?fileuri={quote(encoded if is_padded else encoded.rstrip('='))}"
+    task = read_task(payload(data={"image": address}), LABELING)
+    assert task.image == link
+    assert task.image_digest == read_task(payload(data={"image": link}), LABELING).image_digest
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["/data/upload/3/field.jpg", "/data/local-files/?d=a.jpg", "https://x.example/fileuri=/a.jpg", "/x?fileuri="],
+)
+def test_any_other_image_is_read_as_it_comes(address: str) -> None:
+    """Nothing in it is undone."""
+    assert read_task(payload(data={"image": address}), LABELING).image == address
+
+
 # ---------------------------------------------------------------- recorded from a real Label Studio
 
 
@@ -1450,3 +1489,201 @@ def test_a_text_about_an_object_doesnt_hide_the_object() -> None:
     drawn = rectangle(Box(10, 10, 50, 50), id="cell", from_name="label", rectanglelabels=["Cell"])
     text = {**drawn, "from_name": "roi_answer", "type": "textarea"}
     assert read(text, drawn).exclusions == (Box(10, 10, 50, 50),)
+
+
+# ---------------------------------------------------------------- verdicts that we write, there and back
+
+
+@st.composite
+def boxes_in(draw: st.DrawFn, width: int, height: int) -> Box:
+    """A box in an image of this size."""
+    left, top = draw(st.integers(0, width - 1)), draw(st.integers(0, height - 1))
+    return Box(left, top, draw(st.integers(left + 1, width)), draw(st.integers(top + 1, height)))
+
+
+@st.composite
+def spoken(draw: st.DrawFn) -> tuple[tuple[int, int], list[Said]]:
+    """An image's size, and what somebody says of some patches in it, with and without provenance."""
+    size = draw(st.tuples(st.integers(1, 1_000_000), st.integers(1, 1_000_000)) | st.just((WIDTH, HEIGHT)))
+    places = draw(st.lists(boxes_in(*size), min_size=1, max_size=6, unique=True))
+    rules = Rules(patches=3, min_size=9, max_size=77, max_overlap=0.3, margin=4, round=2, square=True, align=8)
+    said = []
+    for box in places:
+        known = patch(box, of=roi(3, 4, 500, 600), rules=rules)
+        assert known.provenance is not None
+        origin = replace(known.provenance, rules_from={"margin": "settings"}, image=draw(st.sampled_from(("", "abc"))))
+        verdict = draw(st.sampled_from(Verdict))
+        reason = draw(st.sampled_from(("", *REASONS))) if verdict is Verdict.REJECTED else ""
+        said.append(Said(replace(known, provenance=draw(st.sampled_from((origin, None)))), verdict, reason))
+    return size, said
+
+
+@given(spoken())
+def test_written_verdicts_come_back_as_they_were_said(written: tuple[tuple[int, int], list[Said]]) -> None:
+    """Ids, boxes to the pixel, provenance, verdicts and reasons; they ask for nothing and exclude nothing."""
+    size, said = written
+    result = json.loads(json.dumps(write_verdicts(said, size, LABELING)))
+    task = read_task(payload(annotation(*result, completed_by=3)), LABELING)
+    assert (task.size, task.rois, task.exclusions, task.refusal) == (size, (), (), None)
+    assert review_of(task) == Review(
+        annotation_id=5,
+        reviewer=3,
+        at=task.updated_at,
+        held=tuple(one.patch for one in said),
+        shown=frozenset(one.patch.id for one in said),
+        inferred=False,
+        reasons={one.patch.id: one.reason for one in said if one.verdict is Verdict.REJECTED},
+        unsure=frozenset(one.patch.id for one in said if one.verdict is Verdict.UNSURE),
+        verdicts_only=True,
+    )
+
+
+@given(spoken())
+def test_verdicts_that_are_read_and_written_again_are_the_same(written: tuple[tuple[int, int], list[Said]]) -> None:
+    """Another verdict more, and those from before haven't moved by a hair."""
+    size, said = written
+    first = write_verdicts(said, size, LABELING)
+    held = review_of(read_task(payload(annotation(*first)), LABELING)).held
+    again = [replace(one, patch=patch) for one, patch in zip(said, held, strict=True)]
+    assert fingerprint(write_verdicts(again, size, LABELING)) == fingerprint(first)
+
+
+def spoken_of(*verdicts: Verdict) -> list[Json]:
+    """An annotation's result in which we wrote these verdicts on the patches of the proposal."""
+    said = [Said(one, verdict) for one, verdict in zip(PATCHES, verdicts, strict=False)]
+    result: list[Json] = json.loads(json.dumps(write_verdicts(said, (1600, 1200), LABELING)))
+    return result
+
+
+@pytest.mark.parametrize(
+    ("said", "choices"),
+    [
+        pytest.param(Said(PATCHES[0], Verdict.ACCEPTED), [], id="accepted"),
+        pytest.param(Said(PATCHES[0], Verdict.REJECTED), ["rejected"], id="rejected"),
+        pytest.param(Said(PATCHES[0], Verdict.REJECTED, "duplicate"), ["duplicate"], id="rejected with a reason"),
+        pytest.param(Said(PATCHES[0], Verdict.UNSURE), ["unsure"], id="unsure"),
+    ],
+)
+def test_a_verdict_is_the_choice_that_a_person_would_make(said: Said, choices: list[str]) -> None:
+    """On the patch's own region, at its place, so that Label Studio shows it."""
+    region, *rest = write_verdicts([said], (1600, 1200), LABELING)
+    assert (region["id"], region["from_name"], region["type"]) == (said.patch.id, "patch", "rectanglelabels")
+    assert [(one["id"], one["from_name"], one["type"]) for one in rest] == [
+        (said.patch.id, "patch_verdict", "choices") for _ in choices
+    ]
+    assert [one["value"].pop("choices") for one in rest] == [[choice] for choice in choices]
+    place = {key: value for key, value in region["value"].items() if key != "rectanglelabels"}
+    assert all(one["value"] == place and one["to_name"] == "image" and "meta" not in one for one in rest)
+
+
+def test_of_patches_not_spoken_of_nothing_is_said() -> None:
+    """Though they stand in the prediction that both are of."""
+    offered = as_prediction(proposal(*PATCHES))
+    review = review_of(read_task(payload(annotation(*spoken_of(Verdict.REJECTED)), predictions=(offered,)), LABELING))
+    assert (review.shown, review.inferred) == (frozenset({PATCHES[0].id}), False)
+
+
+@pytest.mark.parametrize("gone", [0, 1])
+def test_a_patch_that_is_taken_out_of_written_verdicts_was_shown(gone: int) -> None:
+    """Each of them lists all, so it is rejected."""
+    result = spoken_of(Verdict.ACCEPTED, Verdict.ACCEPTED)
+    del result[gone]
+    review = review_of(read_task(payload(annotation(*result)), LABELING))
+    assert (review.shown, review.held) == (SHOWN, (PATCHES[1 - gone],))
+
+
+def no_verdicts() -> list[Any]:
+    """Annotations in which a person did something besides."""
+    echo, first, second = write_prediction(proposal(*PATCHES), LABELING)["result"]
+    said = spoken_of(Verdict.ACCEPTED, Verdict.UNSURE)
+    by_hand = rectangle(Box(10, 10, 90, 90), id="Xy12", from_name="patch", original_width=1600, original_height=1200)
+    cell = {**by_hand, "id": "cell", "from_name": "label"}
+    return [
+        pytest.param([echo, first, second], id="a copy of the proposal"),
+        pytest.param([first, second], id="a copy that has lost its ROI"),
+        pytest.param([first, verdict(first["id"], "unsure")], id="a choice of theirs"),
+        pytest.param([by_hand], id="a patch drawn by hand"),
+        pytest.param(live(), id="an answer that was accepted"),
+        pytest.param([*said, by_hand], id="verdicts, and a patch drawn by hand"),
+        pytest.param([*said, cell], id="verdicts, and a cell"),
+        pytest.param([*said, {**cell, "from_name": "roi"}], id="verdicts, and an ROI"),
+        pytest.param([*said, text("comment", "look!", region_id=said[0]["id"])], id="verdicts, and a comment"),
+        pytest.param(
+            [],
+            id="all of a proposal taken out, the ROI too",
+        ),
+    ]
+
+
+@pytest.mark.parametrize("result", no_verdicts())
+def test_what_a_person_submitted_is_not_ours_to_write_anew(result: list[Json]) -> None:
+    """Only what we wrote, and nothing else, may be replaced."""
+    offered = as_prediction(proposal(*PATCHES))
+    task = read_task(payload(annotation(*result, parent_prediction=11), predictions=(offered,)), LABELING)
+    assert not review_of(task).verdicts_only
+
+
+@pytest.mark.parametrize("name", ["task_reviewed_from_prediction", "task_reviewed_by_stream", "task_answered_live"])
+def test_no_recorded_review_is_ours_to_write_anew(name: str) -> None:
+    """They are what people submitted in a browser."""
+    labeling = LIVE_LABELING if name == "task_answered_live" else read_labeling(recorded("project")["label_config"])
+    assert not review_of(read_task(recorded(name), labeling)).verdicts_only
+
+
+@pytest.mark.parametrize("nothing", [{"result": None}, {}], ids=["null", "missing"])
+def test_a_result_that_is_null_is_an_empty_one(nothing: Json) -> None:
+    """Somebody who took everything out of a proposal has rejected it, whoever wrote it down."""
+    one = {key: value for key, value in annotation(parent_prediction=11).items() if key != "result"} | nothing
+    task = read_task(payload(one, predictions=(as_prediction(proposal(*PATCHES)),)), LABELING)
+    assert (task.refusal, [(review.held, review.shown) for review in task.reviews]) == (None, [((), SHOWN)])
+
+
+# ---------------------------------------------------------------- who drew an ROI
+
+EARLY, LATE = "2026-03-01T11:00:00Z", "2026-03-01T13:00:00Z"
+
+
+def drew(*annotations: Json) -> list[int | None]:
+    """Who drew each ROI of a task with these annotations."""
+    return [one.drawn_by for one in read_task(payload(*annotations), LABELING).rois]
+
+
+@pytest.mark.parametrize(("who", "by"), [(3, 3), ({"id": 3, "email": "c@example.com"}, 3), (None, None)])
+def test_who_drew_an_roi_is_who_made_the_annotation(who: object, by: int | None) -> None:
+    """However Label Studio names them; of a deleted user nobody knows."""
+    assert drew(annotation(DRAWN[0].region(), completed_by=who)) == [by]
+
+
+@pytest.mark.parametrize(("first", "second"), [(EARLY, LATE), (LATE, EARLY), (EARLY, EARLY)])
+@OF_EVERY_SHAPE
+def test_whoever_copies_an_roi_has_not_drawn_it(drawn: Drawn, first: str, second: str) -> None:
+    """The lowest id of an annotation tells, whichever was submitted last, and in whatever order they are listed."""
+    original = annotation(drawn.region(), id=8, completed_by=3, updated_at=first)
+    copy = annotation(drawn.region("copied"), id=9, completed_by=1, updated_at=second)
+    assert drew(original, copy) == drew(copy, original) == [3]
+
+
+def test_everybody_drew_their_own() -> None:
+    """One annotation each."""
+    one, other = (rectangle(Box(left, 20, left + 200, 220), id=f"a{left}", from_name="roi") for left in (10, 300))
+    assert drew(annotation(one, completed_by=3), annotation(other, id=6, completed_by=4)) == [3, 4]
+    assert drew(annotation(one, other, completed_by=3), annotation(other, id=6, completed_by=4)) == [3, 3]
+
+
+def test_a_copy_of_a_deleted_users_roi_is_nobodys() -> None:
+    """Who copied it didn't draw it."""
+    original = annotation(DRAWN[0].region(), id=8, completed_by=None)
+    assert drew(original, annotation(DRAWN[0].region(), id=9, completed_by=1)) == [None]
+
+
+def test_who_drew_a_stroke_is_known_too() -> None:
+    """Also when somebody duplicated the whole answer."""
+    assert drew(annotation(*live(), completed_by=3), annotation(*live(), id=6, completed_by=1)) == [3]
+
+
+def test_a_copy_of_the_proposal_draws_nothing() -> None:
+    """Its reviewer may be the first who submitted anything after the ROI's drawer, and has no ROI."""
+    offered = Proposal(7, WIDTH, HEIGHT, (RoiOutcome(read(DRAWN[0].region()).rois[0], LIVE.patches),))
+    copied = write_prediction(offered, LABELING)["result"]
+    drawn = annotation(DRAWN[0].region(), id=8, completed_by=3)
+    assert drew(annotation(*copied, id=4, completed_by=1), drawn) == [3]

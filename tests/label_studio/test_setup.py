@@ -10,7 +10,7 @@ from service.errors import LabelStudioError, NotFound, SetupError
 from service.ingest.events import SUBSCRIBED
 from service.ingest.webhook import SECRET_HEADER
 from service.label_studio import setup
-from service.label_studio.client import LabelStudioClient, MlBackend, Project, Webhook
+from service.label_studio.client import LabelStudioClient, MlBackend, Person, Project, Webhook
 from service.label_studio.instructions import END, START, picture_in
 from service.label_studio.labeling import read_labeling
 from service.label_studio.live import Live
@@ -45,8 +45,8 @@ class FakeStudio(LabelStudioClient):
         self.changes: list[str] = []
         self.touched = 0
 
-    def whoami(self) -> str:
-        return "demo@example.com"
+    def whoami(self) -> Person:
+        return Person(1, "demo@example.com", "demo@example.com")
 
     def project(self, project_id: int) -> Project:
         if project_id != self.kept.id:
