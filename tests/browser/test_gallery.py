@@ -281,7 +281,7 @@ def test_what_couldnt_be_written_stays_marked_and_goes_out_the_next_time(
     other.click("text=Sign out")
     expect(other.locator("main")).to_contain_text("Sign in")
     page.keyboard.press("c")
-    expect(page.locator("#progress")).to_contain_text("Press C to try again")
+    expect(page.locator("#progress")).to_contain_text("sign in again")
     assert states(reader, project) == {State.PENDING: PATCHES}
     sign_in(other, service, "/projects/")
     page.keyboard.press("c")

@@ -181,18 +181,21 @@ function start() {
     let response = await send(body);
     if ([400, 401].includes(response.status) && (await isSignedInAgain())) response = await send(body);
     const answer = await response.json().catch(() => ({}));
-    if (response.status === 401) throw new Error("You are signed out: sign in again in another tab.");
     if (!response.ok) throw new Error(answer.error ?? `The service answered ${response.status}.`);
     return answer;
   }
 
-  async function send(body) {
+  function send(body) {
+    return reach(form.action, {
+      method: "POST",
+      headers: { "Content-Type": "application/json", Accept: "application/json", "X-CSRFToken": told("csrf-token").content },
+      body: JSON.stringify(body),
+    });
+  }
+
+  async function reach(address, options) {
     try {
-      return await fetch(form.action, {
-        method: "POST",
-        headers: { "Content-Type": "application/json", Accept: "application/json", "X-CSRFToken": told("csrf-token").content },
-        body: JSON.stringify(body),
-      });
+      return await fetch(address, options);
     } catch {
       throw new Error("The service can't be reached: is your connection there?");
     }
@@ -200,9 +203,11 @@ function start() {
 
   // Whoever signs in again in another tab gets another token: this page takes it over, if it is the same person.
   async function isSignedInAgain() {
-    const page = await fetch(location.href, { headers: { Accept: "text/html" } }).then((answer) => answer.text(), () => "");
-    const now = new DOMParser().parseFromString(page, "text/html");
-    const isSame = told("person", now)?.content === told("person").content;
+    const answer = await reach(location.href, { headers: { Accept: "text/html" } });
+    if (!answer.ok) return false;
+    const now = new DOMParser().parseFromString(await answer.text(), "text/html");
+    if (!told("person", now)) throw new Error("You are signed out: sign in again in another tab.");
+    const isSame = told("person", now).content === told("person").content;
     const isNew = isSame && told("csrf-token", now).content !== told("csrf-token").content;
     if (isNew) told("csrf-token").content = told("csrf-token", now).content;
     return isNew;
