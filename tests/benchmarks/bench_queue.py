@@ -35,7 +35,7 @@ from tests.browser.conftest import QUIET
 from tests.browser.labeling_screen import LAPTOP
 from tests.browser.review_screen import ReviewScreen
 from tests.queues import tasks, told
-from tests.service_process import ServiceProcess, wait_for
+from tests.service_process import ServiceProcess
 from tests.studio import FIELD, LABEL_STUDIO
 
 PROPOSALS = 5000
@@ -191,23 +191,32 @@ def _window(browser: Browser, studio: LabelStudioProcess, project: Annotator) ->
 
 def _source(service: ServiceProcess, api: httpx.Client, folder: Path, count: int) -> tuple[Annotator, list[int]]:
     """A connected project with so many pictures, an ROI on each; and its tasks."""
+    source = _connected(service, api)
+    return source, _imported(source, folder, count)
+
+
+def _connected(service: ServiceProcess, api: httpx.Client) -> Annotator:
     source = Annotator.in_new_project(api, "benchmark", labeling_configuration(["Cell"]))
     done = service.run("setup", "--project", str(source.project_id))
     assert done.returncode == 0, done.stdout + done.stderr
+    return source
+
+
+def _imported(source: Annotator, folder: Path, count: int) -> list[int]:
     picture = folder / "field.png"
     draw_field(3, *FIELD).image.save(picture)
     (task,) = source.upload([picture])
-    image = api.get(f"/api/tasks/{task}/").json()["data"]["image"]
+    image = source.api.get(f"/api/tasks/{task}/").json()["data"]["image"]
     drawn = {"data": {"image": image}, "annotations": [{"result": [region(ROI, ROI_LABEL, BACKGROUND, FIELD)]}]}
     listed: list[int] = []
     for start in range(0, count, 1000):
-        answer = api.post(
+        answer = source.api.post(
             f"/api/projects/{source.project_id}/import",
             params={"return_task_ids": "true"},
             json=[drawn] * min(1000, count - start),
         )
         listed += answer.raise_for_status().json()["task_ids"]
-    return source, listed
+    return listed
 
 
 def _run(service: ServiceProcess, command: str, verb: str, source: Annotator, *more: str) -> str:
@@ -226,17 +235,16 @@ def _run(service: ServiceProcess, command: str, verb: str, source: Annotator, *m
 
 def opened_in_bulk(studio: LabelStudioProcess, folder: Path, count: int) -> None:
     """Measure the opening of a queue for so many proposals, and print a table."""
-    with ServiceProcess(studio, folder) as service, studio.api() as api:
-        source, _ = _source(service, api, folder, count)
-        propose, _ = _taken(studio, lambda: _run(service, "propose", "", source))
-
-        def idle() -> bool:
-            with service.jobs() as jobs:
-                return not (found := jobs.counts()).waiting + found.running
-
-        wait_for(idle, "the end of the jobs", 600)
-        seconds, requests = _taken(studio, lambda: _run(service, "review", "open", source))
-        again, asked_again = _taken(studio, lambda: _run(service, "review", "open", source))
+    service = ServiceProcess(studio, folder)
+    with studio.api() as api:
+        with service:
+            source = _connected(service, api)
+        # While the service is away: by webhook each task would be a job of its own, beside the import of the next.
+        _imported(source, folder, count)
+        with service:
+            propose, _ = _taken(studio, lambda: _run(service, "propose", "", source))
+            seconds, requests = _taken(studio, lambda: _run(service, "review", "open", source))
+            again, asked_again = _taken(studio, lambda: _run(service, "review", "open", source))
         found = api.get("/api/projects/", params={"page_size": 1000}).json()["results"]
         (queue,) = (one for one in found if f"of project {source.project_id}," in one["description"])
         assert queue["task_number"] == count, queue["task_number"]
