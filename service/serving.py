@@ -15,10 +15,10 @@ from service import reviewing, workflow
 from service.config import Settings
 from service.domain.model import Word
 from service.errors import SettingsError
-from service.ingest.webhook import PATH
 from service.jobs import JobQueue, Worker
 from service.label_studio.auth import SessionAuth
 from service.label_studio.images import ImageSource, image_source, source_name
+from service.label_studio.queue_project import EVENTS_PATH
 from service.web import Pages, create_app
 from service.web.access import Credential, PersonalClient
 
@@ -35,7 +35,7 @@ FOR_LABEL_STUDIO = 16
 
 def webhook_url(settings: Settings) -> str:
     """The address that Label Studio calls."""
-    return settings.service_url + PATH
+    return settings.service_url + EVENTS_PATH
 
 
 def serve(settings: Settings, role: Role) -> None:

@@ -22,6 +22,7 @@ from service.cli.parts import (
     project_option,
     settings_and_log,
     studio_of,
+    subscription_of,
     tell,
     wait_for,
 )
@@ -84,16 +85,12 @@ def setup(project_id: int, shapes: Sequence[str], no_live: bool) -> None:
     """
     import httpx
 
-    from service.ingest.events import SUBSCRIBED
     from service.ingest.ml_backend import USER
-    from service.ingest.webhook import SECRET_HEADER
     from service.jobs import JobQueue
     from service.label_studio.live import Live
-    from service.label_studio.setup import Subscription, set_up
-    from service.serving import webhook_url
+    from service.label_studio.setup import set_up
 
     settings = settings_and_log()
-    secret = settings.webhook_secret.get_secret_value()
     with (
         JobQueue(settings.database_url) as queue,
         closing(studio_of(settings)) as studio,
@@ -103,8 +100,8 @@ def setup(project_id: int, shapes: Sequence[str], no_live: bool) -> None:
             project_id,
             studio=studio,
             rules=settings.rules,
-            wanted=Subscription(webhook_url(settings), {SECRET_HEADER: secret}, SUBSCRIBED),
-            live=Live(settings.service_url, USER, secret, wanted=not no_live),
+            wanted=subscription_of(settings),
+            live=Live(settings.service_url, USER, settings.webhook_secret.get_secret_value(), wanted=not no_live),
             service=service,
             looks_asked_for=queue.looks_asked_for,
             tell=tell,

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from service.jobs import JobQueue
     from service.label_studio.labeling import Labeling
     from service.label_studio.queues import ReviewedStudio
+    from service.label_studio.setup import Subscription
     from service.label_studio.steps import Step
 
 NEEDS_A_PERSON = 3
@@ -145,3 +146,13 @@ def studio_of(settings: Settings) -> "ReviewedStudio":
     from service.label_studio.queues import ReviewedStudio
 
     return ReviewedStudio(settings.label_studio_url, settings.label_studio_token.get_secret_value())
+
+
+def subscription_of(settings: Settings) -> "Subscription":
+    """The webhook by which a project calls this service."""
+    from service.ingest.events import SUBSCRIBED
+    from service.ingest.webhook import SECRET_HEADER
+    from service.label_studio.setup import Subscription
+    from service.serving import webhook_url
+
+    return Subscription(webhook_url(settings), {SECRET_HEADER: settings.webhook_secret.get_secret_value()}, SUBSCRIBED)

@@ -8,7 +8,17 @@ from uuid import uuid4
 
 import click
 
-from service.cli.parts import Command, Reading, bars, project_option, settings_and_log, studio_of, tell, wait_for
+from service.cli.parts import (
+    Command,
+    Reading,
+    bars,
+    project_option,
+    settings_and_log,
+    studio_of,
+    subscription_of,
+    tell,
+    wait_for,
+)
 from service.domain.model import QueueLayout, State, Verdict, Word
 from service.errors import NotFound, UsageError
 from service.label_studio.labeling import REASONS
@@ -41,16 +51,11 @@ def open_review(project_id: int, layout: str) -> None:
     From then on it fills by itself. Run again it sets right what was changed, and adds what is missing.
     """
     from service.domain.work import work_for_tasks
-    from service.ingest.events import SUBSCRIBED
-    from service.ingest.webhook import SECRET_HEADER
     from service.jobs import JobQueue
     from service.label_studio.queues import open_queue
-    from service.label_studio.setup import Subscription
-    from service.serving import webhook_url
     from service.workflow import connected
 
     settings = settings_and_log()
-    secret = settings.webhook_secret.get_secret_value()
     with JobQueue(settings.database_url) as jobs, closing(studio_of(settings)) as studio:
         connected(project_id, studio)
         queue = open_queue(
@@ -58,7 +63,7 @@ def open_review(project_id: int, layout: str) -> None:
             QueueLayout(layout),
             studio=studio,
             agreement=settings.agreed,
-            webhook=Subscription(webhook_url(settings), {SECRET_HEADER: secret}, SUBSCRIBED),
+            webhook=subscription_of(settings),
             tell=tell,
         )
         ids = {change.task_id for change in studio.changed_since(project_id, None)} | studio.queued_sources(project_id)

@@ -14,7 +14,6 @@ from service.label_studio.queue_project import EVENTS_PATH, queue_of
 
 log = logging.getLogger(__name__)
 
-PATH = EVENTS_PATH
 SECRET_HEADER = "X-Negatives-Secret"
 
 
@@ -25,7 +24,7 @@ def webhook_blueprint(*, secret: str, put: Callable[[Work], object]) -> Blueprin
     """
     blueprint = Blueprint("webhook", __name__)
 
-    @blueprint.post(PATH)
+    @blueprint.post(EVENTS_PATH)
     def receive() -> tuple[Response, int]:
         given = request.headers.get(SECRET_HEADER, "")
         if not compare_digest(given.encode(), secret.encode()):

@@ -20,6 +20,7 @@ ROI_LABELS = {shape: ROI_LABEL if name == ROI else f"{ROI_LABEL}: {shape}" for s
 """What the button for each shape says."""
 PATCH = "patch"
 PATCH_LABEL = "Negative patch"
+ROI_KEY, PATCH_KEY = "g", "n"
 PATCH_VERDICT = "patch_verdict"
 """The choices on a patch that is kept but not accepted."""
 REASONS = {"object inside": "i", "ambiguous": "a", "duplicate": "d", "poor quality": "q"}
@@ -155,7 +156,7 @@ def _lines(image: str, missing: Iterable[str], rules: Rules, taken: Container[st
 
     for shape, name in ROI_SHAPES.items():
         if name in missing:
-            tag, key = f"{shape.capitalize()}Labels", _hotkey("g" if name == ROI else "", taken)
+            tag, key = f"{shape.capitalize()}Labels", _hotkey(ROI_KEY if name == ROI else "", taken)
             lines += [
                 f'    <{tag} name="{name}" {to} smart="false" strokeWidth="3" opacity="0.1">',
                 f'      <Label value="{ROI_LABELS[shape]}" background="{GREEN}"{key}/>',
@@ -164,7 +165,7 @@ def _lines(image: str, missing: Iterable[str], rules: Rules, taken: Container[st
     if PATCH in missing:
         lines += [
             f'    <RectangleLabels name="{PATCH}" {to} smart="false" strokeWidth="3" opacity="0.25">',
-            f'      <Label value="{PATCH_LABEL}" background="{MAGENTA}"{_hotkey("n", taken)}/>',
+            f'      <Label value="{PATCH_LABEL}" background="{MAGENTA}"{_hotkey(PATCH_KEY, taken)}/>',
             "    </RectangleLabels>",
         ]
     if ROI_LIVE in missing:
@@ -207,10 +208,7 @@ def _hotkey(key: str, taken: Container[str]) -> str:
 
 def hidden_controls(image: str, rois: Iterable[str]) -> list[str]:
     """What ROIs, drawn with these controls, and patches need to be shown, without the buttons to draw more."""
-    lines = [
-        line.replace(' hotkey="g"', "").replace(' hotkey="n"', "")
-        for line in _lines(image, {ROI, PATCH, *rois}, Rules(), ())
-    ]
+    lines = _lines(image, {ROI, PATCH, *rois}, Rules(), taken=(ROI_KEY, PATCH_KEY))
     return ['    <View className="negatives-hidden">', *(f"  {line}" for line in lines), "    </View>"]
 
 

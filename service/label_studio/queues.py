@@ -117,7 +117,7 @@ class ReviewedStudio(LabelStudioClient):
 
 def _joined(task: Task, queued: Sequence[QueueTask]) -> Task:
     """A source task with its tasks in queues. Where something there can't be read, nothing is proved of the task."""
-    refusal = task.refusal or next((_problem(one, task) for one in queued if _problem(one, task)), None)
+    refusal = task.refusal or next(filter(None, (_problem(one, task) for one in queued)), None)
     said = tuple(replace(review, verdicts_only=True) for one in queued if _is_of(one, task) for review in one.reviews)
     size = task.size or next((one.size for one in queued if one.size is not None), None)
     return replace(task, reviews=task.reviews + said, queued=tuple(queued), refusal=refusal, size=size)

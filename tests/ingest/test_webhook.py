@@ -13,7 +13,8 @@ from werkzeug.test import TestResponse
 from service.domain.model import Rules
 from service.domain.work import ProposeWork, ReconcileWork, Work
 from service.errors import LabelStudioUnavailable
-from service.ingest.webhook import PATH, SECRET_HEADER
+from service.ingest.webhook import SECRET_HEADER
+from service.label_studio.queue_project import EVENTS_PATH
 from service.web import create_app
 
 SECRET = "a secret of 8 or more"
@@ -65,7 +66,7 @@ def client(desk: Desk) -> FlaskClient:
 def deliver(client: FlaskClient, body: bytes | object, secret: str | None = SECRET) -> TestResponse:
     """Post a delivery."""
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return client.post(PATH, data=data, headers={} if secret is None else {SECRET_HEADER: secret})
+    return client.post(EVENTS_PATH, data=data, headers={} if secret is None else {SECRET_HEADER: secret})
 
 
 def test_a_delivery_is_accepted_with_the_number_of_its_jobs(client: FlaskClient) -> None:
@@ -140,14 +141,14 @@ def test_the_secret_is_not_repeated(client: FlaskClient) -> None:
 def test_a_stranger_s_body_is_not_read(client: FlaskClient) -> None:
     """Who doesn't know the secret makes us neither read nor parse."""
     body = UnreadBody(CREATED)
-    client.post(PATH, input_stream=body, content_length=len(CREATED))
+    client.post(EVENTS_PATH, input_stream=body, content_length=len(CREATED))
     assert not body.was_read
 
 
 def test_our_own_body_is_read(client: FlaskClient) -> None:
     """The test above can fail."""
     body = UnreadBody(CREATED)
-    client.post(PATH, input_stream=body, content_length=len(CREATED), headers={SECRET_HEADER: SECRET})
+    client.post(EVENTS_PATH, input_stream=body, content_length=len(CREATED), headers={SECRET_HEADER: SECRET})
     assert body.was_read
 
 
@@ -180,7 +181,7 @@ def test_what_is_no_delivery_is_refused(client: FlaskClient, desk: Desk, body: A
 
 def test_another_method_is_refused_as_json(client: FlaskClient) -> None:
     """405, with the method that would do."""
-    answer = client.get(PATH)
+    answer = client.get(EVENTS_PATH)
     assert answer.json is not None
     assert (answer.status_code, list(answer.json)) == (405, ["error"])
     assert "POST" in answer.headers["Allow"]
@@ -188,7 +189,7 @@ def test_another_method_is_refused_as_json(client: FlaskClient) -> None:
 
 def test_another_address_is_refused_as_json(client: FlaskClient) -> None:
     """404 for scripts, too."""
-    answer = client.post(f"{PATH}/7", headers={SECRET_HEADER: SECRET})
+    answer = client.post(f"{EVENTS_PATH}/7", headers={SECRET_HEADER: SECRET})
     assert answer.json is not None
     assert (answer.status_code, list(answer.json)) == (404, ["error"])
 
@@ -223,7 +224,7 @@ def deliver_from_queue(client: FlaskClient, query: str, secret: str = SECRET) ->
     """A review in project 40, whose webhook's address has this query."""
     task = {"id": 500, "updated_at": "2026-03-02T08:30:00Z", "data": {"source_project": 3, "source_task": 7}}
     body = {"action": "ANNOTATION_CREATED", "project": {"id": 40}, "task": task}
-    return client.post(f"{PATH}?{query}", json=body, headers={SECRET_HEADER: secret})
+    return client.post(f"{EVENTS_PATH}?{query}", json=body, headers={SECRET_HEADER: secret})
 
 
 def asked_for(desk: Desk) -> list[tuple[int, tuple[int, ...]]]:

@@ -27,6 +27,7 @@ function start() {
 
   const box = (tile) => tile.querySelector("input");
   const picture = (tile) => tile.querySelector("img");
+  const taskOf = (tile) => tile.dataset.name.split(":")[0];
   const marked = () => tiles.filter((tile) => tile.dataset.mark);
 
   function mark(tile, verdict, reason = "") {
@@ -129,7 +130,7 @@ function start() {
         const answer = await post(chunk);
         const why = new Map(answer.failures.map((failure) => [String(failure.task), failure.text]));
         for (const item of chunk) {
-          const text = why.get(item.tile.dataset.name.split(":")[0]);
+          const text = why.get(taskOf(item.tile));
           if (text === undefined) {
             settle(item, answer.tiles[item.tile.dataset.name]);
             written += 1;
@@ -162,7 +163,7 @@ function start() {
   function byTask(items) {
     const found = new Map();
     for (const item of items) {
-      const task = item.tile.dataset.name.split(":")[0];
+      const task = taskOf(item.tile);
       if (found.has(task)) found.get(task).push(item);
       else found.set(task, [item]);
     }
