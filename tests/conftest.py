@@ -12,9 +12,9 @@ from psycopg import sql
 
 from service.config import PREFIX
 from tests.postgresql import PostgreSQL
-from tests.studio import api, connected, new_project, service, studio
+from tests.studio import api, connected, new_project, reader, service, studio
 
-__all__ = ["api", "connected", "new_project", "service", "studio"]
+__all__ = ["api", "connected", "new_project", "reader", "service", "studio"]
 
 # A deadline per example would be a timed assertion; the same examples each time, so that what passes here passes there.
 settings.register_profile("negatives", deadline=None, derandomize=True)

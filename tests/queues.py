@@ -1,8 +1,10 @@
 """Review queues as the people in them see and use them, through Label Studio's API."""
 
+import os
 import re
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import chdir
 from itertools import count
 from typing import Any
 
@@ -10,6 +12,7 @@ import httpx
 from click.testing import CliRunner
 
 from service.cli import negatives
+from service.config import PREFIX
 from service.demo.annotator import Annotator, Json, labeling_configuration
 from service.domain.model import Agreement
 from service.label_studio.labeling import PATCH, PATCH_VERDICT
@@ -25,7 +28,9 @@ def run(service: ServiceProcess, *words: str, fails: bool = False, **more: str) 
     """A `negatives` command with the service's settings; what it prints. In this process: to start one takes longer
     than most commands do.
     """
-    done = CliRunner().invoke(negatives, words, env=service.environment | more)
+    ours = {name: None for name in os.environ if name.startswith(PREFIX)}
+    with chdir(service.log.parent):  # a developer's .env is none of these tests' business
+        done = CliRunner().invoke(negatives, words, env=ours | service.environment | more)
     assert (done.exit_code == 0) is not fails, done.output
     return done.output
 

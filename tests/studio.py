@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import httpx
@@ -10,6 +11,7 @@ import pytest
 from service.demo.annotator import Annotator, labeling_configuration
 from service.demo.label_studio import LabelStudioProcess
 from service.demo.pictures import draw_field
+from service.label_studio.queues import ReviewedStudio
 from tests.service_process import ServiceProcess
 
 LABEL_STUDIO = Path(__file__).resolve().parents[1] / ".venv-label-studio" / "bin" / "label-studio"
@@ -52,6 +54,13 @@ def connected(service: ServiceProcess, new_project: Callable[[str], Annotator]) 
     done = service.run("setup", "--project", str(annotator.project_id))
     assert done.returncode == 0, done.stdout + done.stderr
     return annotator
+
+
+@pytest.fixture(scope="session")
+def reader(studio: LabelStudioProcess) -> Iterator[ReviewedStudio]:
+    """Label Studio as the service reads it: what says how patches stand, without a command."""
+    with closing(ReviewedStudio(studio.url, studio.token)) as client:
+        yield client
 
 
 FIELD = (1200, 900)

@@ -120,7 +120,6 @@ def kept(patch: Patch, *, at: Box | None = None, choice: str = "", note: bool = 
 
 
 BOTH = [*kept(ONE), *kept(TWO)]
-NOTHING: list[Json] = []
 
 
 # ---------------------------------------------------------------- Label Studio, as far as one task goes

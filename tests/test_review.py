@@ -376,7 +376,7 @@ class Word:
         return replace(said, reasons=reasons, unsure=frozenset({ONE.id} if self.says == "unsure" else ()))
 
 
-ACCEPTING, REJECTING = ("kept", "moved"), ("taken out", "duplicate")
+REJECTING = ("taken out", "duplicate")
 LATER = 24
 
 

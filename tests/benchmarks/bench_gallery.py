@@ -15,7 +15,8 @@ from playwright.sync_api import Browser, Page, StorageState, ViewportSize, sync_
 
 from service.demo.label_studio import EMAIL, PASSWORD, LabelStudioProcess
 from tests.browser.conftest import QUIET
-from tests.browser.wall import connected_project, import_tasks, propose, sign_in
+from tests.browser.wall import import_tasks, sign_in
+from tests.queues import connect, run
 from tests.service_process import ServiceProcess
 from tests.studio import LABEL_STUDIO
 
@@ -90,9 +91,9 @@ def main() -> None:
             ServiceProcess(studio, folder / "service", NEGATIVES_RECONCILE_SECONDS="60") as service,
             studio.api() as api,
         ):
-            project = connected_project(service, api, "benchmark")
+            project = connect(service, api, "benchmark")
             import_tasks(project, TASKS, drawn=True)
-            propose(service, project.project_id)
+            run(service, "propose", "--project", str(project.project_id))
             page = browser.new_page(viewport=LAPTOP)
             page.goto(f"{studio.url}/user/login")
             page.fill("input[name=email]", EMAIL)

@@ -26,7 +26,7 @@ from pathlib import Path
 import httpx
 from playwright.sync_api import Browser, expect, sync_playwright
 
-from service.demo.annotator import Annotator, Json, labeling_configuration, region
+from service.demo.annotator import Annotator, Json, region
 from service.demo.label_studio import EMAIL, PASSWORD, LabelStudioProcess
 from service.demo.pictures import draw_field
 from service.domain.geometry import Box
@@ -34,7 +34,7 @@ from service.label_studio.labeling import PATCH, ROI, ROI_LABEL
 from tests.browser.conftest import QUIET
 from tests.browser.labeling_screen import LAPTOP
 from tests.browser.review_screen import ReviewScreen
-from tests.queues import tasks, told
+from tests.queues import connect, tasks, told
 from tests.service_process import ServiceProcess
 from tests.studio import FIELD, LABEL_STUDIO
 
@@ -108,6 +108,7 @@ def single_patches(screen: ReviewScreen, queue: Annotator) -> Work:
     for _ in range(count):
         verdict, key = ("rejected", "n") if bad.among(1) else ("accepted", "y")
         box = screen.choice(verdict)
+        expect(screen.chosen).to_have_count(0)
         expect(box).not_to_be_checked()
         screen.press(key)
         expect(box).to_be_checked()
@@ -191,15 +192,8 @@ def _window(browser: Browser, studio: LabelStudioProcess, project: Annotator) ->
 
 def _source(service: ServiceProcess, api: httpx.Client, folder: Path, count: int) -> tuple[Annotator, list[int]]:
     """A connected project with so many pictures, an ROI on each; and its tasks."""
-    source = _connected(service, api)
+    source = connect(service, api, "benchmark")
     return source, _imported(source, folder, count)
-
-
-def _connected(service: ServiceProcess, api: httpx.Client) -> Annotator:
-    source = Annotator.in_new_project(api, "benchmark", labeling_configuration(["Cell"]))
-    done = service.run("setup", "--project", str(source.project_id))
-    assert done.returncode == 0, done.stdout + done.stderr
-    return source
 
 
 def _imported(source: Annotator, folder: Path, count: int) -> list[int]:
@@ -238,7 +232,7 @@ def opened_in_bulk(studio: LabelStudioProcess, folder: Path, count: int) -> None
     service = ServiceProcess(studio, folder)
     with studio.api() as api:
         with service:
-            source = _connected(service, api)
+            source = connect(service, api, "benchmark")
         # While the service is away: by webhook each task would be a job of its own, beside the import of the next.
         _imported(source, folder, count)
         with service:

@@ -6,6 +6,7 @@ from typing import Self
 from playwright.sync_api import Locator, Page, expect
 
 from service.domain.model import PATCH_PREFIX
+from service.label_studio.queue_project import KEYS
 from tests.browser.labeling_screen import SUBMITTED, Json, LabelingScreen
 
 # The picture needn't fill the canvas, so Konva is asked where it drew the patch.
@@ -34,6 +35,8 @@ class ReviewScreen(LabelingScreen):
         self.link = page.locator(".negatives-review a")
         self._selected = page.locator(".lsf-tree-treenode-selected")
         self.over = page.get_by_text("No More Tasks Left in Queue")
+        self.chosen = page.locator(", ".join(f'input[name="{verdict}"]:checked' for verdict in KEYS))
+        """The box that is ticked, of those for a single patch."""
 
     def stream(self) -> Self:
         """Take the first task that wants a verdict."""

@@ -1,6 +1,6 @@
 """People at the browser go through a review queue: prefilled, by keys, several at once, never disturbed."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from uuid import uuid4
 
@@ -25,20 +25,6 @@ from tests.service_process import ServiceProcess, wait_for
 from tests.studio import FIELD, labelled_task
 
 ROI = Box(620, 40, 1180, 640)
-
-
-@pytest.fixture(scope="module")
-def reader(studio: LabelStudioProcess) -> Iterator[ReviewedStudio]:
-    """What says how patches stand, without a command."""
-    client = ReviewedStudio(studio.url, studio.token)
-    yield client
-    client.close()
-
-
-@pytest.fixture
-def connected(service: ServiceProcess, api: httpx.Client) -> Annotator:
-    """A project that is connected to the service."""
-    return connect(service, api, "Blood cells")
 
 
 @pytest.fixture
@@ -179,6 +165,7 @@ def test_single_patches_take_a_key_each(
     screen = windows(COLLEAGUE, queue).stream()
     for number, verdict in enumerate(("accepted", REJECTED, "object inside", UNSURE, "accepted")):
         box = screen.choice(verdict)
+        expect(screen.chosen).to_have_count(0)
         expect(box).not_to_be_checked()
         screen.expect_in_window(box)
         screen.press(KEYS[verdict])

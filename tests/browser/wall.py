@@ -3,10 +3,9 @@
 import io
 from collections.abc import Sequence
 
-import httpx
 from playwright.sync_api import Page
 
-from service.demo.annotator import OBJECTS, Annotator, Json, labeling_configuration, region
+from service.demo.annotator import OBJECTS, Annotator, Json, region
 from service.demo.pictures import draw_background, draw_field
 from service.domain.geometry import Box
 from service.label_studio.labeling import ROI, ROI_LABEL
@@ -19,14 +18,6 @@ FIELDS = {"patches": 5, "min_size": 80, "max_size": 160}
 PATCHES = 5
 """Of each task."""
 PICTURES = 8
-
-
-def connected_project(service: ServiceProcess, api: httpx.Client, title: str) -> Annotator:
-    """A project that the running service is connected to."""
-    annotator = Annotator.in_new_project(api, title, labeling_configuration(["RBC", "WBC", "Platelets", "Cell"]))
-    done = service.run("setup", "--project", str(annotator.project_id))
-    assert done.returncode == 0, done.stdout + done.stderr
-    return annotator
 
 
 def import_tasks(annotator: Annotator, tasks: int, *, drawn: bool) -> None:
@@ -44,12 +35,6 @@ def import_tasks(annotator: Annotator, tasks: int, *, drawn: bool) -> None:
         for path, annotations in (pictures[number % len(pictures)] for number in range(tasks))
     ]
     annotator.api.post(f"/api/projects/{annotator.project_id}/import", json=body).raise_for_status()
-
-
-def propose(service: ServiceProcess, project_id: int) -> None:
-    """Propose for all tasks of a project, in bulk."""
-    done = service.run("propose", "--project", str(project_id))
-    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def _roi() -> Sequence[Json]:

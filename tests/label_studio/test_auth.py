@@ -11,6 +11,16 @@ STUDIO = "http://studio.internal:8080"
 LEGACY = "1f" * 20
 EXCHANGE = "/api/token/refresh/"
 PERSONAL = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJtZSJ9.c2lnbmF0dXJl"
+OTHER_ORIGINS = (
+    "http://pictures.example/a.jpg",
+    "https://studio.internal:8080/a.jpg",
+    "http://studio.internal/a.jpg",
+    "http://studio.internal:8081/a.jpg",
+    "http://sub.studio.internal:8080/a.jpg",
+    "http://studio.internal.example:8080/a.jpg",
+    "http://studio.internal:8080@pictures.example/a.jpg",
+)
+ELSEWHERE = ("http://bucket.example/a.jpg?signature=1", "https://studio.internal/a.jpg", "//bucket.example/a.jpg")
 
 
 class FakeStudio:
@@ -142,17 +152,7 @@ def test_the_exchange_is_under_the_path_prefix() -> None:
 
 
 @pytest.mark.parametrize("token", [LEGACY, PERSONAL])
-@pytest.mark.parametrize(
-    "address",
-    [
-        "http://pictures.example/a.jpg",
-        "https://studio.internal:8080/a.jpg",
-        "http://studio.internal/a.jpg",
-        "http://studio.internal:8081/a.jpg",
-        "http://sub.studio.internal:8080/a.jpg",
-        "http://studio.internal.example:8080/a.jpg",
-    ],
-)
+@pytest.mark.parametrize("address", OTHER_ORIGINS)
 def test_no_other_origin_gets_a_token(token: str, address: str) -> None:
     """Scheme, host and port must be Label Studio's own; a header that is there already is taken off."""
     studio = FakeStudio()
@@ -168,9 +168,7 @@ def test_the_default_port_is_the_same_origin() -> None:
 
 
 @pytest.mark.parametrize("token", [LEGACY, PERSONAL])
-@pytest.mark.parametrize(
-    "target", ["http://bucket.example/a.jpg?signature=1", "https://studio.internal/a.jpg", "//bucket.example/a.jpg"]
-)
+@pytest.mark.parametrize("target", ELSEWHERE)
 def test_a_redirect_takes_no_token_elsewhere(token: str, target: str) -> None:
     """A presigned link is followed without the token."""
     studio = FakeStudio()
@@ -301,18 +299,7 @@ def test_a_session_goes_as_its_cookie(method: str) -> None:
     assert "Authorization" not in door.requests[0].headers
 
 
-@pytest.mark.parametrize(
-    "address",
-    [
-        "http://pictures.example/a.jpg",
-        "https://studio.internal:8080/a.jpg",
-        "http://studio.internal/a.jpg",
-        "http://studio.internal:8081/a.jpg",
-        "http://sub.studio.internal:8080/a.jpg",
-        "http://studio.internal.example:8080/a.jpg",
-        "http://studio.internal:8080@pictures.example/a.jpg",
-    ],
-)
+@pytest.mark.parametrize("address", OTHER_ORIGINS)
 def test_no_other_origin_gets_a_session(address: str) -> None:
     """Scheme, host and port must be Label Studio's own; a cookie that is there already is taken off."""
     door = Door()
@@ -320,9 +307,7 @@ def test_no_other_origin_gets_a_session(address: str) -> None:
     assert door.cookies() == [None]
 
 
-@pytest.mark.parametrize(
-    "target", ["http://bucket.example/a.jpg?signature=1", "https://studio.internal/a.jpg", "//bucket.example/a.jpg"]
-)
+@pytest.mark.parametrize("target", ELSEWHERE)
 def test_a_redirect_takes_no_session_elsewhere(target: str) -> None:
     """A presigned link is followed without it."""
     door = Door(presign=target)

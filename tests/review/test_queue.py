@@ -16,7 +16,7 @@ from tests.factories import NOON, TASK_ID, moved, review
 
 PROPOSAL, PATCH = QueueLayout.PROPOSAL, QueueLayout.PATCH
 POOL = tuple(Patch(f"neg_{number}", Box.sized(100 * number, 0, 50, 50)) for number in range(6))
-ONE, TWO, THREE = POOL[:3]
+ONE, TWO = POOL[:2]
 NOW, BEFORE = "its image", "the image that it had before"
 A_SECOND = timedelta(seconds=1)
 NEVER_MIND = NOON - KEPT - A_SECOND

@@ -15,6 +15,7 @@ from service.errors import ImageError, LabelStudioUnavailable
 from service.pictures import plan_cut, plan_whole
 from service.web.crops import SIDES, Crops, placeholder, version
 from tests.factories import task
+from tests.service_process import wait_for
 
 SIZE = (1600, 1200)
 BOXES = [Box.sized(100 * number, 200, 100, 120) for number in range(1, 5)]
@@ -172,6 +173,7 @@ def test_a_slow_host_keeps_nobody_elses_picture_back() -> None:
     crops = Crops(lambda: images, decodings=1)
     with ThreadPoolExecutor(2) as pool:
         slow = pool.submit(crops.whole, task(task_id=1), 320)
+        wait_for(lambda: 1 in images.opened, "the slow host")
         assert decoded(crops.whole(task(task_id=2), 320)).size == (320, 240)
         assert not slow.done()
         images.slow.set()

@@ -16,6 +16,7 @@ from service.errors import LabelStudioUnavailable, SetupError
 from service.label_studio.labeling import Labeling, connect, read_labeling
 from service.web.snapshot import Snapshots
 from tests.factories import NOON, task
+from tests.service_process import wait_for
 
 P = 3
 LABELING = read_labeling(connect('<View><Image name="image" value="$image"/></View>', Rules()))
@@ -260,6 +261,7 @@ def test_many_that_ask_at_once_have_it_read_once(snapshots: Snapshots, studio: F
     studio.gate = threading.Event()
     with ThreadPoolExecutor(8) as pool:
         asked = [pool.submit(held, snapshots) for _ in range(8)]
+        wait_for(lambda: "all" in studio.calls, "the reading")
         studio.gate.set()
         assert {len(one.result(10)) for one in asked} == {3}
     assert studio.calls.count("all") == 1
@@ -278,8 +280,7 @@ def test_what_is_forgotten_during_a_reading_is_read_again(snapshots: Snapshots, 
     studio.gate = threading.Event()
     with ThreadPoolExecutor(1) as pool:
         reading = pool.submit(held, snapshots)
-        while "all" not in studio.calls:
-            pass
+        wait_for(lambda: "all" in studio.calls, "the reading")
         snapshots.forget(P, [1])
         studio.gate.set()
         reading.result(10)

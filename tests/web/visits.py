@@ -190,11 +190,6 @@ class FakeQueue:
         return self.exported
 
 
-def no_image() -> Any:
-    """Nothing here opens an image."""
-    raise AssertionError
-
-
 class NoImages:
     def fetch(self, task: Task) -> bytes:
         raise AssertionError(task)
@@ -213,9 +208,7 @@ def no_empties(project_id: int, task_ids: Sequence[int], *, person: int, reviewe
     raise AssertionError(project_id, task_ids, person, reviewer)
 
 
-def some_pages(
-    office: FakeOffice, studio: FakeStudio, queue: FakeQueue, *, dataset: str = "", secure: bool = False
-) -> Pages:
+def some_pages(office: FakeOffice, studio: FakeStudio, queue: FakeQueue, *, secure: bool = False) -> Pages:
     """All that the pages need."""
     return Pages(
         secret_key="a key of the tests",
@@ -231,7 +224,7 @@ def some_pages(
         queue=queue,
         agreement=Agreement(),
         margin=0,
-        dataset=dataset,
+        dataset="",
     )
 
 
