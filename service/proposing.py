@@ -21,7 +21,7 @@ from service.domain.model import (
 from service.domain.rules import resolve_rules
 from service.errors import InvalidRules
 from service.raster import holds, touched
-from service.sampling import sample
+from service.sampling import sample_on_grid
 
 
 def work_out_proposal(task: Task, labeling_defaults: Mapping[str, float], settings: Rules) -> Proposal:
@@ -195,7 +195,7 @@ def _fill(order: _Order, task: Task, given: tuple[Box, ...]) -> RoiOutcome:
     seed = seed_of(task, roi, rules)
     provenance = Provenance(roi.box, rules, dict(order.sources or {}), seed, __version__, task.image_digest)
     others = tuple(box for box in given if box not in boxes)
-    drawn = sample(task.scene, roi, rules, seed, kept=boxes, others=others)
+    drawn = sample_on_grid(task.scene, roi, rules, seed, grid=task.block_grid, kept=boxes, others=others)
     patches = kept + tuple(Patch(patch_id(task.id, box), box, provenance) for box in drawn.boxes)
     return RoiOutcome(roi, patches, drawn.shortfall, rules=rules)
 

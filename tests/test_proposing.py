@@ -120,7 +120,7 @@ def test_an_object_elsewhere_changes_nothing() -> None:
 def test_a_patch_that_an_object_touches_is_replaced_and_no_other() -> None:
     """The four that are still proved stay as they are; one is new, and clear of the object."""
     work = proposed(roi())
-    cell = Box.sized(standing(work)[1].box.left, standing(work)[1].box.top, 4, 4)
+    cell = Box.sized(standing(work)[0].box.left, standing(work)[0].box.top, 4, 4)
     stay = tuple(one for one in standing(work) if not one.box.touches(cell))
     patches = propose(replace(work, exclusions=(cell,))).patches
     assert (len(stay), patches[:4], len(patches), patches[4].box.touches(cell)) == (4, stay, 5, False)
@@ -878,7 +878,7 @@ def test_an_object_on_a_patch_that_was_answered_makes_room_for_another() -> None
 def test_an_answered_roi_that_was_moved_keeps_what_still_lies_in_it() -> None:
     """The others are made up for."""
     work = answered(AMONG_CELLS, roi())
-    area = roi(400, 100, 800, 800)
+    area = roi(640, 100, 800, 800)
     inside = [one for one in placed(work) if area.box.holds(one.box)]
     assert 0 < len(inside) < 5, "the scene proves nothing"
     patches = propose(changed_roi(work, area)).patches
@@ -968,3 +968,22 @@ def test_patches_that_were_accepted_while_the_stroke_waits_count() -> None:
     taken = tuple(one.box for one in accepted)
     again = answer_live(AMONG_CELLS, (roi(),), taken, {}, Rules(), accepted)
     assert (len(again.patches), ids(again.patches) & ids(accepted), crowded(again.patches, accepted)) == (3, set(), [])
+
+
+@pytest.mark.parametrize(
+    ("image", "original", "grid"),
+    [
+        ("/data/upload/3/field.JPG", "", 16),
+        ("https://bucket/field.jpeg?signature=a.png", "", 16),
+        ("/data/local-files/?d=set/field.jpg", "", 16),
+        ("/data/upload/3/field.png", "", 1),
+        ("/data/upload/3/preview.jpg", "slides/field.tif", 1),
+    ],
+)
+def test_patches_of_a_jpeg_lie_on_its_blocks(image: str, original: str, grid: int) -> None:
+    """So they can be cut out without being encoded again; a preview's own blocks don't matter."""
+    work = replace(task(roi()), image=image, original=original)
+    edges = [edge for one in propose(work).patches for edge in (one.box.left, one.box.top)]
+    assert len(edges) == 10
+    assert all(edge % grid == 0 for edge in edges)
+    assert grid == 16 or any(edge % 2 for edge in edges)

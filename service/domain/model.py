@@ -125,6 +125,8 @@ class Scene:
         return Box(0, 0, self.width, self.height)
 
 
+BLOCK_GRID = 16
+"""Pixels: the largest grid of the blocks that a JPEG is made of; smaller ones divide it."""
 PATCH_PREFIX = "neg_"
 ROI_PREFIX = "roi_"
 LIVE_PREFIX = "live_"
@@ -480,13 +482,28 @@ class QueueTask:
     refusal: str | None = None
 
 
+def written_reference(image: str) -> str:
+    """Where an image is, fit to be written down: a link without sign-in and query, which may be a signature.
+
+    Raises `ValueError` for a link that is none.
+    """
+    parts = urlsplit(image) if image.lower().startswith(("http://", "https://")) else None
+    return image if parts is None else f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def is_cloud_link(image: str) -> bool:
+    """Whether this is a place in a cloud, which only a storage of the task's own project opens."""
+    return image.partition("://")[0] in ("s3", "gs", "azure-blob", "azure")
+
+
 @dataclass(frozen=True, slots=True)
 class Task:
     """One Label Studio task, read: everything that proposing and deciding need.
 
     `size` is (width, height) in pixels as its regions say, None when it has no region. `refusal` says why it can't be
     sampled at all (a labelled region that can't be understood, say); then no patch of it counts as proved. `queued` are
-    the tasks of review queues that show its patches; what was said there is among its `reviews`.
+    the tasks of review queues that show its patches; what was said there is among its `reviews`. `original` says where
+    the picture is that `image` is a smaller copy of, empty for an image that is none.
     """
 
     id: int
@@ -500,12 +517,25 @@ class Task:
     standing: tuple[StandingPrediction, ...] = ()
     refusal: str | None = None
     queued: tuple[QueueTask, ...] = ()
+    original: str = ""
 
     @property
     def image_reference(self) -> str:
         """Where its image is, fit to be written down: a link without sign-in and query, which may be a signature."""
-        parts = urlsplit(self.image) if self.image.startswith(("http://", "https://")) else None
-        return self.image if parts is None else f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+        return _fit_to_be_written(self.image)
+
+    @property
+    def source_reference(self) -> str:
+        """Where patches are cut from, fit to be written down: the original, or else the image."""
+        return _fit_to_be_written(self.original or self.image)
+
+    @property
+    def block_grid(self) -> int:
+        """Pixels between the places where a patch can be cut out without being encoded again: 16, the largest grid of
+        a JPEG's blocks, where the image's name says that it is one that patches are cut from; else 1.
+        """
+        is_jpeg = self.image_reference.lower().endswith((".jpg", ".jpeg"))
+        return BLOCK_GRID if is_jpeg and not self.original else 1
 
     @property
     def is_in_cloud(self) -> bool:
@@ -523,3 +553,8 @@ class Task:
         if self.size is None:
             raise ValueError(f"task {self.id} has no region, so no size")
         return Scene(*self.size, exclusions=self.exclusions)
+
+
+def _fit_to_be_written(reference: str) -> str:
+    parts = urlsplit(reference) if reference.startswith(("http://", "https://")) else None
+    return reference if parts is None else f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"

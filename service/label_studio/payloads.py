@@ -83,6 +83,9 @@ REACH = Box(-LONGEST_SIDE, -LONGEST_SIDE, LONGEST_SIDE, LONGEST_SIDE)
 _RESOLVED = re.compile(r"(?:.*)/(?:tasks|projects)/\d+/(?:resolve|presign)/\?fileuri=([^&]+)")
 """Where Label Studio opens a cloud link."""
 
+ORIGINAL = "original"
+"""The key of a task's data that names the picture of which its image is a smaller copy."""
+
 HALF = 128
 """Of a brush's alpha, 0 to 255."""
 
@@ -104,6 +107,7 @@ def read_task(payload: Json, labeling: Labeling) -> Task:
         annotations = [mapping(item, "annotation") for item in payload.get("annotations") or ()]
         predictions = [mapping(item, "prediction") for item in payload.get("predictions") or ()]
         image = _as_stored(str((payload.get("data") or {}).get(labeling.data_key) or ""))
+        original = _original(payload.get("data") or {}, labeling.data_key)
     except UNREADABLE as error:
         raise PayloadError(f"Label Studio sent something that is no task: {error!r}") from error
     try:
@@ -134,8 +138,15 @@ def read_task(payload: Json, labeling: Labeling) -> Task:
         reviews=tuple(reader.reviews),
         standing=tuple(standing for standing, _ in offers),
         refusal=refusal,
+        original=original,
     )
     return replace(task, refusal=problem_of(lambda: task.image_digest, "the address of its image") or refusal)
+
+
+def _original(data: Json, image_key: str) -> str:
+    """Where the picture is that the image is a smaller copy of, where the task names it beside the image."""
+    named = data.get(ORIGINAL) if image_key != ORIGINAL else None
+    return _as_stored(named.strip()) if isinstance(named, str) else ""
 
 
 def _as_stored(image: str) -> str:

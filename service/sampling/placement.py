@@ -7,8 +7,9 @@ begun again with smaller ones, and the fullest of these fillings counts.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import repeat
+from math import lcm
 
 from service.domain.geometry import Box
 from service.domain.model import Roi, Rules, Scene, Shortfall
@@ -68,6 +69,31 @@ def sample(
     if not missing:
         return Sampling(boxes)
     return Sampling(boxes, explain(scene, roi, rules, space, there=len(kept) + len(boxes), others=len(near)))
+
+
+def sample_on_grid(
+    scene: Scene,
+    roi: Roi,
+    rules: Rules,
+    seed: int,
+    *,
+    grid: int,
+    kept: tuple[Box, ...] = (),
+    others: tuple[Box, ...] = (),
+) -> Sampling:
+    """As `sample`, with left and top edges on multiples of `grid` pixels as far as there is room: what finds no place
+    there lies anywhere that the rules allow, and no patch is lost for it.
+    """
+    if rules.align % grid == 0:
+        return sample(scene, roi, rules, seed, kept=kept, others=others)
+    aligned = sample(scene, roi, replace(rules, align=lcm(rules.align, grid)), seed, kept=kept, others=others)
+    if aligned.shortfall is None:
+        return aligned
+    rest = sample(scene, roi, rules, seed, kept=(*kept, *aligned.boxes), others=others)
+    found = Sampling(aligned.boxes + rest.boxes, rest.shortfall)
+    if rest.shortfall is None or not aligned.boxes:
+        return found
+    return max(found, sample(scene, roi, rules, seed, kept=kept, others=others), key=lambda one: len(one.boxes))
 
 
 class _Filling:

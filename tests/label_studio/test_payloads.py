@@ -1352,6 +1352,50 @@ def test_any_other_image_is_read_as_it_comes(address: str) -> None:
     assert read_task(payload(data={"image": address}), LABELING).image == address
 
 
+# ---------------------------------------------------------------- the original
+
+
+@pytest.mark.parametrize(
+    ("named", "original"),
+    [
+        ("plates/field.tif", "plates/field.tif"),
+        (" s3://scans/field.tif\n", "s3://scans/field.tif"),
+        ("/data/upload/3/1a2b3c4d-field.tif", "/data/upload/3/1a2b3c4d-field.tif"),
+        ("", ""),
+        ("  ", ""),
+        (None, ""),
+        (17, ""),
+        (["a.tif"], ""),
+        ({"path": "a.tif"}, ""),
+    ],
+)
+def test_a_task_may_name_the_original_of_its_image(named: object, original: str) -> None:
+    """Beside it, as a text; what is none names nothing. What tells the image from others stays the image's own."""
+    task = read_task(payload(data={"image": "/data/upload/3/small.jpg", "original": named}), LABELING)
+    alone = read_task(payload(data={"image": "/data/upload/3/small.jpg"}), LABELING)
+    assert (task.original, alone.original) == (original, "")
+    assert (task.image, task.image_reference, task.image_digest) == (
+        "/data/upload/3/small.jpg",
+        alone.image_reference,
+        alone.image_digest,
+    )
+
+
+def test_a_cloud_original_that_comes_resolved_is_read_as_it_is_stored() -> None:
+    """A single task comes with an address in its place that opens it, as its image does."""
+    link = "s3://scans/ä 1.tif"
+    address = f"/tasks/1/resolve/?fileuri={quote(urlsafe_b64encode(link.encode()).decode())}"
+    task = read_task(payload(data={"image": "/data/upload/3/small.jpg", "original": address}), LABELING)
+    assert task.original == link
+
+
+def test_an_image_is_not_its_own_original() -> None:
+    """Where the labeling configuration shows the key `original`, that is the image, and there is no other."""
+    labeling = replace(LABELING, data_key="original")
+    task = read_task(payload(data={"original": "/data/upload/3/field.jpg"}), labeling)
+    assert (task.image, task.original) == ("/data/upload/3/field.jpg", "")
+
+
 # ---------------------------------------------------------------- recorded from a real Label Studio
 
 

@@ -1,5 +1,5 @@
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import cache
 from random import Random
@@ -9,7 +9,7 @@ import pytest
 from service.domain.geometry import Box
 from service.domain.model import Roi, Rules, Scene
 from service.raster import boxes_of, left_over
-from service.sampling import Sampling, sample
+from service.sampling import Sampling, sample, sample_on_grid
 from service.sampling.chance import Chance
 from tests.factories import cells, roi
 from tests.sampling.judge import (
@@ -410,3 +410,41 @@ def test_a_shortfall_of_any_kind_is_final() -> None:
              for trial, sampling in trials()[:200] if sampling.shortfall]  # fmt: skip
     assert len(again) > 40
     assert all(second == Sampling((), first) for first, second in again)
+
+
+def on_grid(scene: Scene, area: Roi, rules: Rules, seed: int, kept: tuple[Box, ...] = ()) -> Sampling:
+    """On a grid of 16 px as far as there is room."""
+    return sample_on_grid(scene, area, rules, seed, grid=16, kept=kept)
+
+
+def off_grid(boxes: Iterable[Box]) -> list[Box]:
+    """Those whose left or top edge is on no line of the grid."""
+    return [box for box in boxes if box.left % 16 or box.top % 16]
+
+
+@pytest.mark.parametrize("align", [1, 4, 24])
+def test_where_there_is_room_all_lie_on_the_grid(align: int) -> None:
+    """And on the one that the rules ask for."""
+    found = on_grid(Scene(1600, 1200), roi(), Rules(align=align), 7)
+    assert (len(found.boxes), off_grid(found.boxes)) == (5, [])
+    assert all(box.left % align == box.top % align == 0 for box in found.boxes)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_no_patch_is_lost_for_the_grid(seed: int) -> None:
+    """In an ROI as large as one patch, off the grid, it lies there; where some fit, no fewer do than anywhere."""
+    exact = on_grid(Scene(1600, 1200), roi(101, 103, 100, 100), Rules(patches=1), seed)
+    assert exact == Sampling((Box(101, 103, 201, 203),))
+    scene, area, rules = Scene(1600, 1200), roi(101, 103, 230, 230), Rules(max_overlap=0.2)
+    some, free = on_grid(scene, area, rules, seed), sample(scene, area, rules, seed)
+    assert len(some.boxes) >= len(free.boxes)
+    assert not [(one, two) for one in some.boxes for two in some.boxes if one != two and rules.crowds(one, two)]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_asking_again_after_a_shortfall_finds_nothing_more(seed: int) -> None:
+    """What is there counts as it lies, on the grid or off it."""
+    scene, area, rules = Scene(1600, 1200), roi(101, 103, 150, 150), Rules(max_overlap=0.2)
+    first = on_grid(scene, area, rules, seed)
+    assert first.shortfall is not None
+    assert on_grid(scene, area, rules, seed, kept=first.boxes).boxes == ()
