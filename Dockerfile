@@ -10,7 +10,8 @@ RUN --mount=type=cache,target=/root/.cache/pip /opt/negatives/bin/pip install .
 FROM python:3.12-slim
 # A number, not a name: Kubernetes' runAsNonRoot can check only numbers.
 RUN groupadd --system --gid 10001 negatives \
-    && useradd --system --uid 10001 --gid 10001 --home-dir /data --create-home negatives
+    && useradd --system --uid 10001 --gid 10001 --home-dir /data --create-home negatives \
+    && install --directory --owner 10001 --group 10001 /data/exports /data/cache
 COPY --from=build /opt/negatives /opt/negatives
 # Loopback, the default, would be the container's own; who may connect is for the published ports to say.
 ENV PATH=/opt/negatives/bin:$PATH \

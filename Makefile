@@ -1,4 +1,4 @@
-# make test   all tests, among them the loop against a real Label Studio, Chromium and Ultralytics' reader
+# make test   all tests, among them the loop against a real Label Studio, Chromium and the trainers' readers
 # make demo   the whole loop on this machine; ONCE=1 ends it, IMAGES=dir LABELS=dir take your own pictures
 SHELL := /bin/bash
 PYTHON ?= python3
@@ -36,11 +36,11 @@ label-studio: .venv-label-studio/.installed
 	@.venv-label-studio/bin/$(PIP) label-studio==$(LABEL_STUDIO_VERSION)
 	@touch $@
 
-# The pair is pinned together: another torch beside PyPI's torchvision fails at import.
-.venv-ultralytics/.installed: Makefile
-	@echo "Ultralytics, whose reader the tests ask (two minutes, 5 GB): .venv-ultralytics"
-	@$(PYTHON) -m venv .venv-ultralytics
-	@.venv-ultralytics/bin/$(PIP) ultralytics torch==2.12.1 torchvision==0.27.1
+# The pair is pinned together: another torch beside PyPI's torchvision fails at import. aiohttp is for NDJSON files.
+.venv-readers/.installed: Makefile
+	@echo "Ultralytics and TensorFlow, whose readers the tests ask (three minutes, 7 GB): .venv-readers"
+	@$(PYTHON) -m venv .venv-readers
+	@.venv-readers/bin/$(PIP) ultralytics torch==2.12.1 torchvision==0.27.1 tensorflow-cpu aiohttp
 	@touch $@
 
 # What pip can't bring: a browser for the browser tests, a PostgreSQL for the jobs' tests.
@@ -61,7 +61,7 @@ demo:
 	@.venv/bin/negatives demo $(if $(ONCE),--once) $(if $(IMAGES),--images '$(IMAGES)') $(if $(LABELS),--labels '$(LABELS)')
 
 test: system
-	@$(MAKE) --silent --no-print-directory --jobs=3 $(VENVS) .venv-ultralytics/.installed
+	@$(MAKE) --silent --no-print-directory --jobs=3 $(VENVS) .venv-readers/.installed
 	@.venv/bin/pytest --numprocesses=2 --dist=loadfile $(ARGS)
 
 lint: .venv/.tools
@@ -73,9 +73,16 @@ format: .venv/.tools
 	@.venv/bin/ruff check --fix .
 	@.venv/bin/ruff format .
 
+# What figures are compared with brings an OpenCV that asks for more of the system than the tests should.
+.venv-benchmarks/.installed: pyproject.toml
+	@echo "The tests' tools and what figures are compared with: .venv-benchmarks"
+	@$(PYTHON) -m venv .venv-benchmarks
+	@.venv-benchmarks/bin/$(PIP) --editable '.[dev,benchmarks]'
+	@touch $@
+
 benchmarks:
-	@$(MAKE) --silent --no-print-directory --jobs=2 $(VENVS)
-	@for file in tests/benchmarks/bench_*.py; do .venv/bin/python -m "$$(basename "$${file%.py}" | sed 's/^/tests.benchmarks./')" || exit; done
+	@$(MAKE) --silent --no-print-directory --jobs=2 .venv-benchmarks/.installed .venv-label-studio/.installed
+	@for file in tests/benchmarks/bench_*.py; do .venv-benchmarks/bin/python -m "$$(basename "$${file%.py}" | sed 's/^/tests.benchmarks./')" || exit; done
 
 clean:
-	rm -rf .venv .venv-label-studio .venv-ultralytics demo-run artifacts .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-benchmarks .venv-label-studio .venv-readers demo-run artifacts .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -79,7 +79,24 @@ class Settings(BaseSettings):
     )
     drawing_counts: bool = Field(default=True, description="who drew an ROI may be one of those who accept its patches")
     dataset: str = Field(
-        default="", description="the `data.yaml` that the pages show and export into, and `export` without `--into`"
+        default="", description="the dataset that the pages show and export into, and `export` without `--into`"
+    )
+    band: str = Field(default="10-20", description="the share of negatives in a split that helps, in percent")
+    shares: str = Field(
+        default="train=1",
+        description="how source images that the dataset doesn't hold are spread over its splits: `train=80,val=20`",
+    )
+    originals: str = Field(
+        default="", description="the folder that the `original` of a task's data is looked up in; none by default"
+    )
+    exports: str = Field(
+        default="exports", description="the folder where reports and ZIPs of exports are kept for three days"
+    )
+    cache: str = Field(
+        default="", description="where source images are kept between exports; by default the user's cache folder"
+    )
+    cache_bytes: int = Field(
+        default=10_000_000_000, ge=0, description="so much is kept at most; the longest unused goes first"
     )
     object_name: str = Field(default="cells", description="what the negatives are free of, for the metadata")
     reconcile_seconds: int = Field(
@@ -129,6 +146,18 @@ class Settings(BaseSettings):
             raise ValueError("must start with sqlite:/// or postgresql://")
         return value
 
+    @field_validator("band")
+    @classmethod
+    def _sound_band(cls, value: str) -> str:
+        read_band(value)
+        return value
+
+    @field_validator("shares")
+    @classmethod
+    def _sound_shares(cls, value: str) -> str:
+        read_shares(value)
+        return value
+
     @property
     def rules(self) -> Rules:
         """The rules where neither the ROI nor the labeling configuration says otherwise."""
@@ -157,6 +186,32 @@ class Settings(BaseSettings):
         """What Label Studio calls, without a trailing slash."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return self.public_url or f"http://{host}:{self.port}"
+
+
+def read_band(text: str) -> tuple[float, float]:
+    """A band of shares from percents: `10-20`. Raises `ValueError` saying what it must look like."""
+    low, dash, high = text.partition("-")
+    try:
+        band = float(low) / 100, float(high) / 100
+    except ValueError:
+        band = 1.0, 0.0
+    if not (dash and 0 <= band[0] <= band[1] < 1):
+        raise ValueError(f"must be two percents like 10-20, below 100, the lower one first, and is {text!r}")
+    return band
+
+
+def read_shares(text: str) -> dict[str, float]:
+    """Shares by split: `train=80,val=20`. Raises `ValueError` saying what they must look like."""
+    shares: dict[str, float] = {}
+    for part in text.split(","):
+        name, _, share = part.partition("=")
+        try:
+            shares[name.strip()] = float(share)
+        except ValueError:
+            shares[""] = 0.0
+    if "" in shares or not all(0 <= share < float("inf") for share in shares.values()) or not sum(shares.values()):
+        raise ValueError(f"must be shares like train=80,val=20, and is {text!r}")
+    return {name: share for name, share in shares.items() if share}
 
 
 def read_settings() -> Settings:

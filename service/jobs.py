@@ -20,6 +20,7 @@ import logging
 import socket
 import sqlite3
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -35,7 +36,7 @@ from dbos import error as engine_error
 from filelock import FileLock, Timeout
 from sqlalchemy.exc import SQLAlchemyError
 
-from service.domain.work import ExportWork, ProposeWork, ReconcileWork, Work
+from service.domain.work import ExportJob, ExportState, ExportWork, Progress, ProposeWork, ReconcileWork, Work
 from service.errors import NegativesError
 
 log = logging.getLogger(__name__)
@@ -44,10 +45,13 @@ T = TypeVar("T")
 
 APPLICATION = "negatives"
 APPLICATION_VERSION = "1"  # raise it only when jobs of an older version could not be run by this one
-PROPOSE, RECONCILE, UPKEEP, EXPORT = "propose", "reconcile", "upkeep", "export"
+PROPOSE, RECONCILE, UPKEEP, EXPORT, ZIP = "propose", "reconcile", "upkeep", "export", "zip"
 POLL_SECONDS = 0.1
 LONGEST_JOB = timedelta(minutes=5)
 LONGEST_EXPORT = timedelta(hours=2)
+ZIPS_AT_ONCE = 2
+PROGRESS_SECONDS = 0.5
+"""How often an export's progress is written down at most, beside the beginning of each of its parts."""
 KEPT = timedelta(days=3)
 FIRST, LATER = 1, 10  # priorities: an annotator waits for an event, nobody for a whole project
 FIRST_PAUSE, PAUSE_GROWS, TRIES = 0.5, 2.0, 7  # seconds, factor, times: half a minute in all
@@ -68,19 +72,6 @@ class FailedJob:
         """How long to leave it alone before it is put in again by itself: half a minute, doubling up to an hour."""
         attempt = int(self.id.partition("#")[2] or 1)
         return min(timedelta(seconds=15 * 2 ** min(attempt, 8)), timedelta(hours=1))
-
-
-@dataclass(frozen=True, slots=True)
-class ExportJob:
-    """An export that was asked for: of which project, when it changed last, whether it is over, and what came of it, in
-    a sentence (empty until then). `failed`: it wrote less than it should have.
-    """
-
-    project_id: int
-    at: datetime
-    is_over: bool
-    message: str = ""
-    failed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,22 +144,35 @@ class JobQueue:
         return handle.workflow_id
 
     def _put_export(self, work: ExportWork) -> str:
+        name = ZIP if work.zip_format else EXPORT
+        arguments = work.project_id, work.zip_format, work.limit_to_band, work.is_dry
         options: EnqueueOptions = {
-            "workflow_name": EXPORT,
-            "queue_name": EXPORT,
-            "workflow_id": f"{EXPORT}:{work.project_id}:{uuid4()}",
+            "workflow_name": name,
+            "queue_name": name,
+            "workflow_id": f"{name}-{work.project_id}-{uuid4().hex[:16]}",  # a file's name, and part of an address
             "app_version": APPLICATION_VERSION,
             "workflow_timeout": LONGEST_EXPORT.total_seconds(),
-            "deduplication_id": f"{EXPORT}:{work.project_id}",  # pressing the button twice is one export
+            "deduplication_id": ":".join(map(str, (name, *arguments))),  # pressing the button twice is one export
             "duplication_policy": "return-existing",
         }
-        handle: WorkflowHandle[Any] = self._client.enqueue(options, work.project_id)
+        handle: WorkflowHandle[Any] = self._client.enqueue(options, *arguments)
         return handle.workflow_id
 
     def exports(self) -> tuple[ExportJob, ...]:
         """The exports of the last days, the newest first."""
-        listed = self._client.list_workflows(name=EXPORT, sort_desc=True, limit=100)
+        listed = self._client.list_workflows(name=[EXPORT, ZIP], sort_desc=True, limit=100)
         return tuple(_export(status) for status in listed)
+
+    def export(self, job_id: str) -> ExportJob | None:
+        """One export; None where there is none of this id (any more)."""
+        listed = self._client.list_workflows(name=[EXPORT, ZIP], workflow_ids=[job_id])
+        return _export(listed[0]) if listed else None
+
+    def tell(self, job_id: str, progress: Progress) -> None:
+        """Write down how far an export is."""
+        self._client.update_workflow_attributes(
+            job_id, {"what": progress.what, "done": progress.done, "total": progress.total}
+        )
 
     def finished(self, job_ids: Sequence[str]) -> dict[str, Mapping[str, Any] | NegativesError]:
         """Of these jobs the ones that have ended: what they returned, or why they failed."""
@@ -235,8 +239,8 @@ class JobQueue:
 
     def tidy(self, now: datetime) -> None:
         """Resume jobs whose process never came back; delete what is long done."""
-        for name, longest in ((PROPOSE, LONGEST_JOB), (RECONCILE, LONGEST_JOB), (EXPORT, LONGEST_EXPORT)):
-            silent_since = (now - longest - timedelta(minutes=1)).timestamp() * 1000
+        for name in (PROPOSE, RECONCILE, EXPORT, ZIP):
+            silent_since = (now - _longest(name) - timedelta(minutes=1)).timestamp() * 1000
             pending = self._client.list_workflows(name=name, status="PENDING", load_input=False, load_output=False)
             silent = [job.workflow_id for job in pending if (job.updated_at or 0) < silent_since]
             if silent:
@@ -244,6 +248,14 @@ class JobQueue:
                 self._client.resume_workflows(silent, queue_name=name)
         old = self._client.list_workflows(
             status=["SUCCESS"],
+            completed_before=(now - KEPT).isoformat(),
+            limit=5000,
+            load_input=False,
+            load_output=False,
+        )
+        old += self._client.list_workflows(
+            name=[EXPORT, ZIP],
+            status=["ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"],
             completed_before=(now - KEPT).isoformat(),
             limit=5000,
             load_input=False,
@@ -279,14 +291,20 @@ class Reconcile(Protocol):
 
 
 class Export(Protocol):
-    """What a worker does for an `ExportWork`; returns what came of it: a sentence, and whether something failed."""
+    """What a worker does for an `ExportWork`; returns what came of it: a sentence, and whether something failed.
 
-    def __call__(self, project_id: int) -> tuple[str, bool]:
+    `progress` may be told as often as one likes what is being done, how much of it is, and of how much.
+    """
+
+    def __call__(self, work: ExportWork, job_id: str, progress: Callable[[str, int, int], None]) -> tuple[str, bool]:
         """Export what is accepted."""
 
 
 class Worker:
-    """Runs jobs in threads of this process until closed; one per process."""
+    """Runs jobs in threads of this process until closed; one per process.
+
+    `sweep` removes what exports left behind before that moment; it is called once a minute.
+    """
 
     def __init__(
         self,
@@ -295,6 +313,7 @@ class Worker:
         propose: Propose,
         reconcile: Reconcile,
         export: Export,
+        sweep: Callable[[datetime], object],
         reconcile_seconds: int,
         log_level: str = "WARNING",
     ) -> None:
@@ -309,11 +328,14 @@ class Worker:
             "scheduler_polling_interval_sec": 1.0,
         }
         DBOS(config=config)
-        reconcile_job, upkeep_job = self._register(propose, reconcile, export)
-        DBOS.listen_queues([PROPOSE, RECONCILE, EXPORT])
+        reconcile_job, upkeep_job = self._register(propose, reconcile, sweep)
+        for name in (EXPORT, ZIP):
+            self._register_export(name, export)
+        DBOS.listen_queues([PROPOSE, RECONCILE, EXPORT, ZIP])
         DBOS.launch()
         DBOS.register_queue(PROPOSE, worker_concurrency=4, partition_concurrency=1, polling_interval_sec=POLL_SECONDS)
         DBOS.register_queue(EXPORT, global_concurrency=1, polling_interval_sec=1.0)
+        DBOS.register_queue(ZIP, worker_concurrency=ZIPS_AT_ONCE, polling_interval_sec=1.0)
         DBOS.register_queue(RECONCILE, global_concurrency=1, polling_interval_sec=POLL_SECONDS)
         DBOS.apply_schedules(
             [
@@ -337,20 +359,12 @@ class Worker:
         self._queue.put(ReconcileWork(None))
 
     def _register(
-        self, propose: Propose, reconcile: Reconcile, export: Export
+        self, propose: Propose, reconcile: Reconcile, sweep: Callable[[datetime], object]
     ) -> tuple[Callable[[datetime, Any], None], Callable[[datetime, Any], None]]:
         """Tell the engine the jobs by name. Each is one step, so that its retries back off and its result is kept."""
         queue = self._queue
 
-        tried_again: dict[str, Any] = {
-            "retries_allowed": True,
-            "interval_seconds": FIRST_PAUSE,
-            "backoff_rate": PAUSE_GROWS,
-            "max_attempts": TRIES,
-            "should_retry": _worth_another_try,
-        }
-
-        @DBOS.step(name=PROPOSE, **tried_again)
+        @DBOS.step(name=PROPOSE, **_tried_again())
         def propose_step(project_id: int, task_ids: list[int]) -> dict[str, Any]:
             return dict(propose(project_id, tuple(task_ids)))
 
@@ -363,14 +377,11 @@ class Worker:
             queue.try_again(due)  # whatever the cause was: a token or a set-up that was wrong may be right by now
             return {str(project): moment.isoformat() for project, moment in seen.items()}
 
-        @DBOS.step(name=EXPORT, **tried_again)
-        def export_step(project_id: int) -> dict[str, Any]:
-            message, failed = export(project_id)
-            return {"message": message, "failed": failed}
-
         @DBOS.step(name=UPKEEP)
         def upkeep_step() -> None:
-            queue.tidy(datetime.now(UTC))
+            now = datetime.now(UTC)
+            queue.tidy(now)
+            sweep(now - KEPT)
 
         @DBOS.workflow(name=PROPOSE)
         def propose_job(project_id: int, task_ids: list[int]) -> dict[str, Any]:
@@ -380,22 +391,71 @@ class Worker:
         def reconcile_job(_at: datetime | None, project_id: int | None) -> dict[str, str]:
             return _with_our_error(lambda: reconcile_step(project_id))
 
-        @DBOS.workflow(name=EXPORT)
-        def export_job(project_id: int) -> dict[str, Any]:
-            return _with_our_error(lambda: export_step(project_id))
-
         @DBOS.workflow(name=UPKEEP)
         def upkeep_job(_at: datetime, _context: Any) -> None:
             upkeep_step()
 
-        _ = propose_job, export_job
+        _ = propose_job
         return cast(Callable[[datetime, Any], None], reconcile_job), upkeep_job
+
+    def _register_export(self, name: str, export: Export) -> None:
+        """Tell the engine a kind of export by its name."""
+        queue = self._queue
+
+        @DBOS.step(name=name, **_tried_again())
+        def export_step(work: ExportWork, job_id: str) -> dict[str, Any]:
+            message, failed = export(work, job_id, Throttled(lambda progress: queue.tell(job_id, progress)))
+            return {"message": message, "failed": failed}
+
+        @DBOS.workflow(name=name)
+        def export_job(
+            project_id: int, zip_format: str = "", limit_to_band: bool = False, is_dry: bool = False
+        ) -> dict[str, Any]:
+            work = ExportWork(project_id, zip_format, limit_to_band, is_dry)
+            job_id = cast(str, DBOS.workflow_id)
+            return _with_our_error(lambda: export_step(work, job_id))
 
     def close(self) -> None:
         """Let running jobs end, at most ten seconds, then stop."""
         DBOS.destroy(workflow_completion_timeout_sec=10, destroy_registry=True)
         self._queue.close()
         self._slot.release()
+
+
+class Throttled:
+    """Passes progress on, no more often than anybody looks: at the beginning of each part, and then twice a second.
+
+    Progress that can't be passed on is lost, and nothing else.
+    """
+
+    def __init__(self, tell: Callable[[Progress], None], *, timer: Callable[[], float] = time.monotonic) -> None:
+        """`timer` counts seconds."""
+        self._tell = tell
+        self._timer = timer
+        self._what = ""
+        self._next = 0.0
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        """What is being done, how much of it is, and of how much."""
+        now = self._timer()
+        if what == self._what and now < self._next:
+            return
+        self._what, self._next = what, now + PROGRESS_SECONDS
+        try:
+            self._tell(Progress(what, done, total))
+        except SQLAlchemyError as error:
+            log.warning("progress was not written down (%s)", type(error).__name__)
+
+
+def _tried_again() -> dict[str, Any]:
+    """How a step is tried again."""
+    return {
+        "retries_allowed": True,
+        "interval_seconds": FIRST_PAUSE,
+        "backoff_rate": PAUSE_GROWS,
+        "max_attempts": TRIES,
+        "should_retry": _worth_another_try,
+    }
 
 
 def _worth_another_try(error: BaseException) -> bool:
@@ -415,7 +475,7 @@ def _message(status: WorkflowStatus) -> str:
         text = str(status.error)
         return text if isinstance(status.error, NegativesError) else f"{type(status.error).__name__}: {text}"
     return {
-        "CANCELLED": f"it took longer than {LONGEST_JOB.total_seconds():.0f} seconds and was stopped",
+        "CANCELLED": f"it took longer than {_longest(status.name).total_seconds():.0f} seconds and was stopped",
     }.get(status.status, "it crashed its worker again and again and was given up")
 
 
@@ -423,14 +483,26 @@ def _at(status: WorkflowStatus) -> datetime:
     return datetime.fromtimestamp((status.updated_at or 0) / 1000, UTC)
 
 
+def _longest(name: str) -> timedelta:
+    """How long a job of this name may last."""
+    return LONGEST_EXPORT if name in (EXPORT, ZIP) else LONGEST_JOB
+
+
 def _export(status: WorkflowStatus) -> ExportJob:
-    project_id = int(status.input["args"][0]) if status.input else 0
-    if status.status in ("ENQUEUED", "PENDING", "DELAYED"):
-        return ExportJob(project_id, _at(status), is_over=False)
-    if status.status == "SUCCESS":
+    work = ExportWork(*status.input["args"]) if status.input else ExportWork(0)
+    message = ""
+    if status.status in ("ENQUEUED", "DELAYED"):
+        state = ExportState.WAITING
+    elif status.status == "PENDING":
+        state = ExportState.RUNNING
+    elif status.status == "SUCCESS":
         output = cast(Mapping[str, Any], status.output or {})
-        return ExportJob(project_id, _at(status), True, str(output.get("message", "")), bool(output.get("failed")))
-    return ExportJob(project_id, _at(status), True, _message(status), True)
+        state = ExportState.FAILED if output.get("failed") else ExportState.DONE
+        message = str(output.get("message", ""))
+    else:
+        state, message = ExportState.FAILED, _message(status)
+    progress = Progress(**status.attributes) if status.attributes else None
+    return ExportJob(status.workflow_id, work, _at(status), state, message, progress)
 
 
 def _failed(status: WorkflowStatus) -> FailedJob:

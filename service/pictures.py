@@ -16,6 +16,7 @@ TURNED = (5, 6, 7, 8)
 MOST_ENLARGED = 2.0
 DIMMED = 0.78
 """How bright the context is, next to the patch."""
+FLOATING = "holds floating-point values, which have no brightness of their own: save it with 8 or 16 bits"
 UNREADABLE = (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 
 
@@ -24,9 +25,20 @@ def size_upright(data: bytes, what: str, max_pixels: int) -> tuple[int, int]:
 
     Raises `ImageError`, naming it as `what`, when it is none or has more pixels than allowed.
     """
-    image = _opened(data, what, max_pixels)
-    is_turned = image.getexif().get(0x0112) in TURNED
-    return (image.height, image.width) if is_turned else image.size
+    (width, height), orientation = stored(_opened(data, what, max_pixels))
+    return (height, width) if orientation in TURNED else (width, height)
+
+
+def stored(image: Image.Image) -> tuple[tuple[int, int], int]:
+    """Of a file that was opened: width and height of the picture as it is stored, and its EXIF orientation, 1 where it
+    has none.
+    """
+    orientation = image.getexif().get(0x0112)
+    size = image.size
+    if image.format == "TIFF":  # Pillow tells the size that it will have upright
+        tags = image.tag_v2  # type: ignore[attr-defined]
+        size = tags[0x0100], tags[0x0101]
+    return size, orientation if isinstance(orientation, int) else 1
 
 
 def upright(data: bytes, what: str, max_pixels: int) -> Image.Image:
@@ -41,9 +53,7 @@ def upright(data: bytes, what: str, max_pixels: int) -> Image.Image:
     except UNREADABLE as error:
         raise ImageError(f"{what} can't be read: {type(error).__name__}") from error
     if image.mode == "F":
-        raise ImageError(
-            f"{what} holds floating-point values, which have no brightness of their own: save it with 8 or 16 bits"
-        )
+        raise ImageError(f"{what} {FLOATING}")
     return _eight_bit(ImageOps.exif_transpose(image))
 
 

@@ -3,7 +3,7 @@
 import logging
 import signal
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -11,10 +11,12 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Literal
 
-from service import reviewing, workflow
-from service.config import Settings
+from service import delivering, exporting, reviewing, workflow
+from service.config import Settings, read_band
 from service.domain.model import Word
+from service.domain.work import ExportWork
 from service.errors import SettingsError
+from service.export.results import Results
 from service.jobs import JobQueue, Worker
 from service.label_studio.auth import SessionAuth
 from service.label_studio.images import ImageSource, image_source, source_name
@@ -138,9 +140,12 @@ def pages_of(settings: Settings, queue: JobQueue, running: ExitStack) -> Pages:
         empty=empty,
         source_name=source_name,
         queue=queue,
+        results=Results(Path(settings.exports)),
         agreement=settings.agreed,
         margin=settings.margin,
         dataset=settings.dataset,
+        formats=tuple(delivering.zip_formats()),
+        band=read_band(settings.band),
         at_a_time=WEB_THREADS - FOR_LABEL_STUDIO,
     )
 
@@ -207,27 +212,30 @@ def start_worker(settings: Settings, queue: JobQueue, running: ExitStack) -> Non
     def reconcile(project_id: int | None, seen: Mapping[int, datetime]) -> Mapping[int, datetime]:
         return workflow.reconcile(project_id, seen, studio=studio, put=queue.put, webhook_url=webhook_url(settings))
 
-    def export(project_id: int) -> tuple[str, bool]:
-        if not settings.dataset:
-            raise SettingsError("NEGATIVES_DATASET is not set: it names the data.yaml to export into")
-        done = workflow.export(
-            project_id,
-            Path(settings.dataset),
-            studio=studio,
-            images=images,
-            agreement=settings.agreed,
-            margin=settings.margin,
-            object_name=settings.object_name,
-            now=lambda: datetime.now(UTC),
-            progress=lambda _done, _total: None,
-        )
-        return done.sentence, bool(done.failures)
+    results = Results(Path(settings.exports))
+
+    def export(work: ExportWork, job_id: str, progress: Callable[[str, int, int], None]) -> tuple[str, bool]:
+        with exporting.cutter_of(settings, studio.http, progress) as cutter:
+            return delivering.deliver(
+                work,
+                job_id,
+                dataset=Path(settings.dataset) if settings.dataset else None,
+                object_name=settings.object_name,
+                results=results,
+                studio=studio,
+                studio_url=settings.people_url,
+                cutter=cutter,
+                agreement=settings.agreed,
+                margin=settings.margin,
+                options=exporting.options_of(settings),
+            )
 
     worker = Worker(
         settings.database_url,
         propose=propose,
         reconcile=reconcile,
         export=export,
+        sweep=results.sweep,
         reconcile_seconds=settings.reconcile_seconds,
     )
     running.callback(worker.close)

@@ -1,26 +1,19 @@
 """The use cases, a paragraph each. What they need comes by keyword, named by role."""
 
-import errno
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from pathlib import Path
 from typing import Protocol
 
 from PIL import Image
 
 from service.domain.model import Agreement, Proposal, Rules, StandingPrediction, Task
 from service.domain.work import LOOK_BACK, ProposeWork, work_for_changes
-from service.errors import ExportError, ImageError, LabelStudioError
-from service.export.plan import Note, plan_export
-from service.export.repository import Layout, locate, read_existing
-from service.export.yolo import forget_lost, sole_exporter, write_source
-from service.label_studio.images import source_name
+from service.errors import LabelStudioError
 from service.label_studio.labeling import Labeling
 from service.label_studio.payloads import fingerprint, write_prediction
 from service.proposing import work_out_proposal
-from service.review import decide
 from service.review.survey import ProjectStatus, survey
 
 log = logging.getLogger(__name__)
@@ -180,79 +173,11 @@ def reconcile(
     return known
 
 
-NO_USE_GOING_ON = (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT)
-"""What the disk says when no file of the dataset can be written."""
-
-
 class Images(Protocol):
     """Where source images come from."""
 
     def open(self, task: Task) -> Image.Image:
         """The task's image, upright."""
-
-
-@dataclass(frozen=True, slots=True)
-class Exported:
-    """What an export did: images written, those that were there, by what name, and what people should know."""
-
-    written: int
-    there: int
-    layout: Layout
-    unlabelled: int = 0
-    notes: tuple[Note, ...] = ()
-    failures: tuple[Note, ...] = ()
-
-    @property
-    def sentence(self) -> str:
-        """All of it in a sentence, with what the first failure says."""
-        text = f"{self.written} negatives written, {self.there} were there already"
-        if self.notes:
-            text += f"; {len(self.notes)} notes (negatives export tells them)"
-        if self.failures:
-            text += f"; {len(self.failures)} tasks failed, the first: {self.failures[0].text}"
-        return text
-
-
-def export(
-    project_id: int,
-    into: Path,
-    *,
-    studio: TaskReader,
-    images: Images,
-    agreement: Agreement,
-    margin: int,
-    object_name: str,
-    now: Callable[[], datetime],
-    progress: Callable[[int, int], None],
-) -> Exported:
-    """Bring the project's accepted patches into a dataset: plan what is new, then write it source by source.
-
-    A source image that can't be had is left out and told of; the others go on. `progress` is told (done, of how many)
-    images.
-    """
-    layout = locate(into)
-    labeling = connected(project_id, studio)
-    with sole_exporter(layout):
-        decided = (
-            (task, source_name(task.image), decide(task, agreement, margin))
-            for task in studio.tasks(project_id, labeling)
-        )
-        plan = plan_export(decided, read_existing(layout))
-        written, failures = 0, []
-        for source in plan.sources:
-            try:
-                if source.new:
-                    image = images.open(source.task)
-                    written += write_source(source, image, layout, object_name=object_name, at=now())
-                    progress(written, plan.new)
-                elif source.has_lost:
-                    forget_lost(source, layout, object_name=object_name, at=now())
-            except (ImageError, LabelStudioError, ExportError) as error:
-                failures.append(Note(source.task.id, str(error)))
-                if isinstance(error.__cause__, OSError) and error.__cause__.errno in NO_USE_GOING_ON:
-                    break
-    unlabelled = sum(not source.task.exclusions for source in plan.sources if source.negatives)
-    return Exported(written, plan.there, layout, unlabelled, plan.notes, tuple(failures))
 
 
 def status(

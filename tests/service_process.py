@@ -48,6 +48,7 @@ class ServiceProcess:
             "NEGATIVES_WEBHOOK_SECRET": SECRET,
             "NEGATIVES_DATABASE_URL": self.database_url,
             "NEGATIVES_PORT": str(self.port),
+            "NEGATIVES_CACHE": str(directory / "cache"),
             **settings,
         }
         self.database_url = self.environment["NEGATIVES_DATABASE_URL"]

@@ -30,7 +30,13 @@ LAYERS = {
         "service.batch.scene",
         "service.batch.strict_json",
         "service.proposing",
+        "service.export.image_lists",
+        "service.export.lines",
+        "service.export.manifest",
+        "service.export.model",
+        "service.export.numbering",
         "service.export.plan",
+        "service.export.share",
         "service.review",
         "service.review.decisions",
         "service.review.gallery",
@@ -49,9 +55,23 @@ LAYERS = {
         "service.batch.sheet",
         "service.config",
         "service.export",
-        "service.export.repository",
-        "service.export.share",
-        "service.export.yolo",
+        "service.export.archive",
+        "service.export.cutting",
+        "service.export.file_cache",
+        "service.export.folders",
+        "service.export.formats",
+        "service.export.formats.coco",
+        "service.export.formats.darknet",
+        "service.export.formats.ndjson",
+        "service.export.formats.plain",
+        "service.export.formats.tfrecord",
+        "service.export.formats.voc",
+        "service.export.formats.yolo",
+        "service.export.jpeg_blocks",
+        "service.export.results",
+        "service.export.sources",
+        "service.export.writing",
+        "service.export.yolo_repository",
         "service.jobs",
         "service.label_studio",
         "service.label_studio.auth",
@@ -63,7 +83,13 @@ LAYERS = {
         "service.label_studio.steps",
         "service.pictures",
     ),
-    "use cases": ("service.batch.images", "service.reviewing", "service.workflow"),
+    "use cases": (
+        "service.batch.images",
+        "service.delivering",
+        "service.exporting",
+        "service.reviewing",
+        "service.workflow",
+    ),
     "entrances": (
         "service.ingest",
         "service.ingest.events",
@@ -73,6 +99,7 @@ LAYERS = {
         "service.web.access",
         "service.web.crops",
         "service.web.directory",
+        "service.web.exports",
         "service.web.gallery",
         "service.web.looks",
         "service.web.said",
@@ -84,6 +111,7 @@ LAYERS = {
     "command": (
         "service.cli",
         "service.cli.__main__",
+        "service.cli.exporting",
         "service.cli.parts",
         "service.cli.verdicts",
         "service.cli.sampling",
@@ -129,7 +157,13 @@ PURE = {
     "service.review.gallery": set[str](),
     "service.review.queue": set[str](),
     "service.review.survey": set[str](),
+    "service.export.image_lists": {"posixpath"},
+    "service.export.lines": set[str](),
+    "service.export.manifest": set[str](),
+    "service.export.model": {"pathlib"},
+    "service.export.numbering": set[str](),
     "service.export.plan": {"pathlib"},
+    "service.export.share": set[str](),
     "service.ingest.events": set[str](),
     "service.label_studio.brush": {
         "base64",
@@ -144,7 +178,7 @@ PURE = {
 }
 """The pure modules, and what each may import beside `VALUES_ONLY`."""
 
-ONLY_FROM = {"pathlib": {"PurePath"}, "xml.etree": {"ElementTree"}}
+ONLY_FROM = {"pathlib": {"PurePath", "PurePosixPath"}, "xml.etree": {"ElementTree"}}
 """Of these not the whole: no disk."""
 
 IMPURE_NAMES = {

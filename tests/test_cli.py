@@ -24,6 +24,9 @@ from service.jobs import FailedJob, JobCounts, JobQueue
 from service.label_studio.labeling import ROI_SHAPES, Labeling, connect
 from service.label_studio.payloads import write_prediction
 from service.label_studio.queues import ReviewedStudio
+from tests.exporting import FakeSources, reviewed, yolo_repository
+from tests.exporting import FakeStudio as LabelStudio
+from tests.exporting import run as export_as_the_command
 from tests.factories import patch, roi
 from tests.label_studio.fake_studio import TOKEN, URL, FakeStudio, gives, page
 from tests.payloads import recorded
@@ -173,7 +176,9 @@ BAD_ARGUMENTS = {
     "no such command": ("nope",),
     "no such option": ("status", "--colour"),
     "a project that is no number": ("propose", "--project", "seven"),
-    "no project": ("export", "--into", "out"),
+    "no project": ("propose",),
+    "no such band": ("export", "--project", "7", "--into", "out", "--band", "20-10"),
+    "no such shares": ("export", "--project", "7", "--into", "out", "--shares", "train"),
     "no such role": ("serve", "--role", "boss"),
     "no such shape": ("setup", "--project", "7", "--roi-shape", "star"),
     "the shape that is always there": ("setup", "--project", "7", "--roi-shape", "rectangle"),
@@ -511,3 +516,50 @@ def test_queue_work_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     assert "review queues: 5 tasks added, 1 taken out\n" in capsys.readouterr().out
     wait_for(DONE)
     assert "review queues" not in capsys.readouterr().out
+
+
+@pytest.fixture
+def exported(tmp_path: Path, no_settings: Path) -> Path:  # noqa: ARG001
+    """The data.yaml of a repository into which two negatives were exported."""
+    (tmp_path / "sources").mkdir()
+    into = yolo_repository(tmp_path / "repository")
+    export_as_the_command(LabelStudio(reviewed(1, 0, 1)), into, FakeSources(tmp_path / "sources"))
+    return into
+
+
+def test_undo_needs_no_settings_and_no_project(run: Run, exported: Path) -> None:
+    """It tells what goes, file by file, and the shares before and after."""
+    ended = run("export", "--undo", "--into", str(exported), "--dry-run")
+    assert ended.code == 0
+    assert ended.out.startswith("0 negatives would be written, 2 would be taken out\n")
+    assert len(re.findall(r"(?m)^  take out  images/train/field1_neg_\w{8}\.png  train  1 +undo$", ended.out)) == 2
+    assert "train: 2 of 4 (50.0%) before, now 0 of 2 images are negatives (0.0%)" in ended.out
+    assert (exported.parent / "negatives.jsonl").exists()
+    assert run("export", "--undo", "--into", str(exported)).code == 0
+    assert not (exported.parent / "negatives.jsonl").exists()
+
+
+def test_an_undo_that_leaves_something_needs_a_person(run: Run, exported: Path) -> None:
+    """What somebody changed stays, and the exit code says so, in JSON, too."""
+    changed = next((exported.parent / "labels" / "train").glob("field1_neg_*"))
+    changed.write_text("0 0.5 0.5 0.1 0.1\n")
+    ended = run("export", "--undo", "--into", str(exported), "--json")
+    report = json.loads(ended.out)
+    assert (ended.code, report["counts"]["take out"], report["counts"]["report"]) == (3, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--undo",), "say what to undo: --undo --into DATASET"),
+        (("--into", "out"), "say which project: --project P"),
+        (("--undo", "--into", "out", "--format", "nope"), "there is no format 'nope': coco, darknet, ndjson"),
+        (("--undo", "--into", "data.toml"), "say by --format what it is"),
+        (("--undo", "--into", "data.yaml"), "data.yaml doesn't exist; give --new"),
+    ],
+)
+def test_export_says_what_is_missing(run: Run, arguments: tuple[str, ...], words: str) -> None:
+    """Before anything is asked of Label Studio."""
+    ended = run("export", *arguments)
+    assert ended.code in (1, 2)
+    assert words in ended.err

@@ -7,7 +7,7 @@ import pytest
 from pydantic import SecretStr, ValidationError
 from pydantic_core import PydanticUndefined
 
-from service.config import PREFIX, Settings, read_settings
+from service.config import PREFIX, Settings, read_band, read_settings, read_shares
 from service.domain.model import Rules
 from service.errors import SettingsError
 
@@ -183,6 +183,12 @@ def test_what_has_a_default_need_not_be_set() -> None:
         "agreement": "any-rejection",
         "drawing_counts": True,
         "dataset": "",
+        "band": "10-20",
+        "shares": "train=1",
+        "originals": "",
+        "exports": "exports",
+        "cache": "",
+        "cache_bytes": 10_000_000_000,
         "object_name": "cells",
         "reconcile_seconds": 30,
         "max_webhook_bytes": 33_554_432,
@@ -262,3 +268,40 @@ def test_the_readme_has_the_settings_of_the_code() -> None:
     text = README.read_text(encoding="utf-8")
     table = text.partition("<!-- settings -->")[2].partition("<!-- /settings -->")[0]
     assert table.strip().splitlines() == settings_table()
+
+
+@pytest.mark.parametrize(
+    ("text", "band"), [("10-20", (0.1, 0.2)), ("0-50", (0.0, 0.5)), ("7.5-12.5", (0.075, 0.125)), ("20-20", (0.2, 0.2))]
+)
+def test_a_band_is_two_percents(text: str, band: tuple[float, float]) -> None:
+    """The lower one first."""
+    assert read_band(text) == band
+
+
+@pytest.mark.parametrize("text", ["", "10", "20-10", "-10-20", "10-100", "a-b", "10–20", "nan-20"])
+def test_what_is_no_band_is_refused(text: str) -> None:
+    """With what it must look like."""
+    with pytest.raises(ValueError, match="two percents like 10-20"):
+        read_band(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "shares"),
+    [
+        ("train=1", {"train": 1.0}),
+        ("train=80, val=20", {"train": 80.0, "val": 20.0}),
+        ("train=0.7,val=0.3,test=0", {"train": 0.7, "val": 0.3}),
+    ],
+)
+def test_shares_are_numbers_by_split(text: str, shares: dict[str, float]) -> None:
+    """They need not sum up to anything; one of nothing is none."""
+    assert read_shares(text) == shares
+
+
+@pytest.mark.parametrize(
+    "text", ["", "train", "train=", "=1", "train=-1,val=2", "train=0", "train=inf", "train=x", "train=nan"]
+)
+def test_what_are_no_shares_is_refused(text: str) -> None:
+    """With what they must look like."""
+    with pytest.raises(ValueError, match="shares like train=80,val=20"):
+        read_shares(text)

@@ -1,6 +1,7 @@
 """What `service/jobs.py` promises: one contract, run unchanged on SQLite and on PostgreSQL."""
 
 import os
+import re
 import sqlite3
 import subprocess
 import sys
@@ -17,11 +18,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+from dbos import EnqueueOptions
+from sqlalchemy.exc import OperationalError
 
 from service import jobs
-from service.domain.work import LANES, ExportWork, ProposeWork, ReconcileWork
+from service.domain.work import LANES, ExportJob, ExportState, ExportWork, Progress, ProposeWork, ReconcileWork
 from service.errors import ExportError, LabelStudioUnavailable, NegativesError, SetupError
-from service.jobs import FailedJob, JobQueue, Worker, prepare_database, take_slot
+from service.jobs import FailedJob, JobQueue, Throttled, Worker, prepare_database, take_slot
 from tests.conftest import DATABASES
 
 T = TypeVar("T")
@@ -124,20 +127,43 @@ class Looking:
             self._free.set()
 
 
-@dataclass
+Export = Callable[[str, Callable[[str, int, int], None]], tuple[str, bool]]
+
+
 class Exporting:
-    """What the worker calls for an export: remembers, and says what the test prepared; waits while it is held."""
+    """What the worker calls for an export: remembers, and does for each project what the test planned."""
 
-    said: tuple[str, bool] = ("3 negatives written", False)
-    calls: list[int] = field(default_factory=list)
-    free: threading.Event = field(default_factory=threading.Event)
+    def __init__(self) -> None:
+        self.calls: list[ExportWork] = []
+        self.plans: dict[int, Export] = {}
 
-    def __call__(self, project_id: int) -> tuple[str, bool]:
-        self.calls.append(project_id)
-        self.free.wait(30)
-        if self.said[0] == "refused":
-            raise ExportError("the dataset is gone: bring it back")
-        return self.said
+    def __call__(self, work: ExportWork, job_id: str, progress: Callable[[str, int, int], None]) -> tuple[str, bool]:
+        self.calls.append(work)
+        plan = self.plans.get(work.project_id)
+        return plan(job_id, progress) if plan else ("3 negatives written", False)
+
+    def count(self, project_id: int) -> int:
+        """How often it was called for the project."""
+        return sum(work.project_id == project_id for work in self.calls)
+
+    def waits(self, project_id: int) -> threading.Event:
+        """Let the calls wait until the event that this returns is set."""
+        gate = threading.Event()
+
+        def plan(_job_id: str, _progress: Callable[[str, int, int], None]) -> tuple[str, bool]:
+            assert gate.wait(20)
+            return "3 negatives written", False
+
+        self.plans[project_id] = plan
+        return gate
+
+    def fails(self, project_id: int, error: Exception) -> None:
+        """Let the calls fail with this error."""
+
+        def plan(_job_id: str, _progress: Callable[[str, int, int], None]) -> tuple[str, bool]:
+            raise error
+
+        self.plans[project_id] = plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +174,7 @@ class Crew:
     proposing: Proposing = field(default_factory=Proposing)
     exporting: Exporting = field(default_factory=Exporting)
     looking: Looking = field(default_factory=Looking)
+    swept: list[datetime] = field(default_factory=list)
 
     def end_of(self, job_id: str) -> Mapping[str, Any] | NegativesError:
         """What the job returned or why it failed, when it has ended."""
@@ -156,6 +183,17 @@ class Crew:
     def failed(self, project_id: int) -> list[FailedJob]:
         """The project's failed jobs."""
         return [job for job in self.queue.failed() if job.project_id == project_id]
+
+    def export(self, job_id: str) -> ExportJob:
+        """An export, as another process sees it."""
+        found = self.queue.export(job_id)
+        assert found is not None
+        return found
+
+    def running(self, job_id: str) -> ExportJob:
+        """An export, when it runs."""
+        wait_for(f"{job_id} to run", lambda: self.export(job_id).state is ExportState.RUNNING)
+        return self.export(job_id)
 
     def look(self, project_id: int) -> Mapping[int, datetime]:
         """Have the project looked at, whether the look then succeeds or fails. Returns what it was told."""
@@ -185,6 +223,7 @@ def crew(
                 propose=crew.proposing,
                 reconcile=crew.looking,
                 export=crew.exporting,
+                sweep=crew.swept.append,
                 reconcile_seconds=1,
                 log_level="CRITICAL",
             )
@@ -582,33 +621,225 @@ def test_the_last_look_is_never_deleted(crew: Crew, project: int) -> None:
     assert crew.queue.last_seen()[project] == MONDAY
 
 
-def test_an_export_is_one_however_often_it_is_asked_for(crew: Crew) -> None:
+# Exports
+
+
+def test_an_export_is_one_however_often_it_is_asked_for(crew: Crew, project: int) -> None:
     """While it waits or runs, asking again is the same export; its end is told, and afterwards it may run again."""
-    crew.exporting.free.clear()
-    project = next(projects)
+    gate = crew.exporting.waits(project)
     first = crew.queue.put(ExportWork(project))
-    wait_for("its start", lambda: project in crew.exporting.calls)
-    assert crew.queue.put(ExportWork(project)) == first
-    (running,) = (one for one in crew.queue.exports() if one.project_id == project)
-    assert (running.is_over, running.message) == (False, "")
-    crew.exporting.free.set()
+    waiting_or_running = crew.queue.put(ExportWork(project))
+    running = crew.running(first)
+    assert waiting_or_running == crew.queue.put(ExportWork(project)) == first
+    assert (running.work, running.is_over, running.message) == (ExportWork(project), False, "")
+    gate.set()
     crew.end_of(first)
-    (over,) = (one for one in crew.queue.exports() if one.project_id == project)
-    assert (over.is_over, over.message, over.failed) == (True, "3 negatives written", False)
+    over = crew.export(first)
+    assert (over.state, over.is_over, over.message) == (ExportState.DONE, True, "3 negatives written")
+    assert over in crew.queue.exports()
     crew.end_of(crew.queue.put(ExportWork(project)))
-    assert crew.exporting.calls.count(project) == 2
+    assert crew.exporting.count(project) == 2
 
 
-def test_an_export_that_fails_says_why(crew: Crew) -> None:
+def test_exports_of_different_kinds_are_different_exports(crew: Crew, project: int) -> None:
+    """Each is done as it was asked for, and says afterwards what it was."""
+    gate = crew.exporting.waits(project)
+    kinds = [
+        ExportWork(project),
+        ExportWork(project, limit_to_band=True),
+        ExportWork(project, is_dry=True),
+        ExportWork(project, "yolo"),
+        ExportWork(project, "coco"),
+    ]
+    job_ids = [crew.queue.put(work) for work in kinds]
+    gate.set()
+    for job_id in job_ids:
+        crew.end_of(job_id)
+    assert len(set(job_ids)) == len(kinds)
+    assert [crew.export(job_id).work for job_id in job_ids] == kinds
+    assert sorted(map(repr, crew.exporting.calls[-len(kinds) :])) == sorted(map(repr, kinds))
+
+
+def test_an_export_s_id_is_fit_for_a_file_and_an_address(crew: Crew, project: int) -> None:
+    """Its results are called by it."""
+    for work, kind in ((ExportWork(project), "export"), (ExportWork(project, "yolo"), "zip")):
+        assert re.fullmatch(rf"{kind}-{project}-[0-9a-f]{{16}}", crew.queue.put(work))
+
+
+def test_one_export_at_a_time_writes_into_the_dataset(crew: Crew, project: int) -> None:
+    """Whichever project it is of: the others wait, and are seen to."""
+    gate = crew.exporting.waits(project)
+    first = crew.queue.put(ExportWork(project))
+    crew.running(first)
+    second, third = crew.queue.put(ExportWork(next(projects))), crew.queue.put(ExportWork(project, is_dry=True))
+    time.sleep(1.5)  # the queue is looked at each second
+    states = [crew.export(job_id).state for job_id in (first, second, third)]
+    gate.set()
+    assert states == [ExportState.RUNNING, ExportState.WAITING, ExportState.WAITING]
+    for job_id in (second, third):
+        crew.end_of(job_id)
+
+
+def test_zips_are_made_beside_an_export(crew: Crew, project: int) -> None:
+    """They have nothing to do with the dataset, nor with each other."""
+    gate = crew.exporting.waits(project)
+    into_dataset = crew.queue.put(ExportWork(project))
+    crew.running(into_dataset)
+    zips = [crew.queue.put(ExportWork(project, name)) for name in ("yolo", "coco")]
+    for job_id in zips:
+        crew.running(job_id)
+    elsewhere = crew.queue.put(ExportWork(next(projects), "yolo"))
+    gate.set()
+    for job_id in (into_dataset, *zips, elsewhere):
+        crew.end_of(job_id)
+
+
+def test_how_far_an_export_is_can_be_seen_by_others(crew: Crew, project: int) -> None:
+    """While it runs, by any process with the database's URL; before the first word there is nothing to see."""
+    told, go_on = threading.Event(), threading.Event()
+
+    def plan(_job_id: str, progress: Callable[[str, int, int], None]) -> tuple[str, bool]:
+        assert told.wait(20)
+        progress("cutting patches", 12, 40)
+        assert go_on.wait(20)
+        return "3 negatives written", False
+
+    crew.exporting.plans[project] = plan
+    job_id = crew.queue.put(ExportWork(project))
+    assert crew.running(job_id).progress is None
+    told.set()
+    seen = wait_for("progress", lambda: crew.export(job_id).progress)
+    (listed,) = (job for job in crew.queue.exports() if job.id == job_id)
+    go_on.set()
+    crew.end_of(job_id)
+    assert seen == listed.progress == Progress("cutting patches", 12, 40)
+
+
+def test_an_export_knows_by_which_id_it_is_asked_for(crew: Crew, project: int) -> None:
+    """What it leaves has to be found by it."""
+    given: list[str] = []
+
+    def plan(job_id: str, _progress: Callable[[str, int, int], None]) -> tuple[str, bool]:
+        given.append(job_id)
+        return "3 negatives written", False
+
+    crew.exporting.plans[project] = plan
+    job_id = crew.queue.put(ExportWork(project, "yolo"))
+    crew.end_of(job_id)
+    assert given == [job_id]
+
+
+def test_an_export_that_fails_says_why(crew: Crew, project: int) -> None:
     """In our words; nothing is tried again that can't succeed."""
-    project = next(projects)
-    crew.exporting.said = ("refused", True)
-    crew.exporting.free.set()
-    crew.end_of(crew.queue.put(ExportWork(project)))
-    (over,) = (one for one in crew.queue.exports() if one.project_id == project)
-    assert (over.is_over, over.failed, over.message) == (True, True, "the dataset is gone: bring it back")
-    assert crew.exporting.calls.count(project) == 1
-    crew.exporting.said = ("3 negatives written", False)
+    crew.exporting.fails(project, ExportError("the dataset is gone: bring it back"))
+    job_id = crew.queue.put(ExportWork(project))
+    crew.end_of(job_id)
+    over = crew.export(job_id)
+    assert (over.state, over.failed, over.message) == (ExportState.FAILED, True, "the dataset is gone: bring it back")
+    assert crew.exporting.count(project) == 1
+
+
+def test_an_export_is_tried_again_where_that_helps(crew: Crew, project: int) -> None:
+    """As other jobs are."""
+    crew.exporting.fails(project, LabelStudioUnavailable(DOWN))
+    job_id = crew.queue.put(ExportWork(project))
+    crew.end_of(job_id)
+    assert (crew.exporting.count(project), crew.export(job_id).message) == (TRIES, DOWN)
+
+
+def test_an_export_that_wrote_less_has_failed(crew: Crew, project: int) -> None:
+    """What it says is what it did."""
+    crew.exporting.plans[project] = lambda _job_id, _progress: ("2 negatives written, 1 task failed", True)
+    job_id = crew.queue.put(ExportWork(project))
+    crew.end_of(job_id)
+    over = crew.export(job_id)
+    assert (over.state, over.message) == (ExportState.FAILED, "2 negatives written, 1 task failed")
+
+
+def test_an_export_that_lasts_too_long_is_stopped(crew: Crew, project: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says how long it may last."""
+    monkeypatch.setattr(jobs, "LONGEST_EXPORT", timedelta(seconds=1))
+    gate = crew.exporting.waits(project)
+    job_id = crew.queue.put(ExportWork(project, "yolo"))
+    crew.end_of(job_id)
+    gate.set()
+    over = crew.export(job_id)
+    assert (over.state, over.message) == (ExportState.FAILED, "it took longer than 1 seconds and was stopped")
+
+
+@pytest.mark.parametrize("job_id", ["export-1-00", "", "a'b", "%"])
+def test_an_export_that_nobody_asked_for_is_none(crew: Crew, job_id: str) -> None:
+    """Nor is a job of another kind one."""
+    assert crew.queue.export(job_id) is None
+    assert crew.queue.export(BEFORE_THE_WORKER.job_id) is None
+
+
+def test_an_export_of_an_older_version_is_done(crew: Crew, project: int) -> None:
+    """It was put in before there were kinds, and the service was upgraded meanwhile."""
+    options: EnqueueOptions = {
+        "workflow_name": jobs.EXPORT,
+        "queue_name": jobs.EXPORT,
+        "workflow_id": f"export:{project}:0a1b-2c",
+        "app_version": jobs.APPLICATION_VERSION,
+    }
+    crew.queue._client.enqueue(options, project)
+    crew.end_of(f"export:{project}:0a1b-2c")
+    assert crew.exporting.calls[-1] == ExportWork(project)
+    assert crew.export(f"export:{project}:0a1b-2c").work == ExportWork(project)
+
+
+@pytest.mark.parametrize("zip_format", ["", "yolo"])
+@pytest.mark.parametrize("error", [None, ExportError("the dataset is gone: bring it back")])
+def test_exports_are_forgotten_after_days(crew: Crew, project: int, zip_format: str, error: Exception | None) -> None:
+    """Those that failed, too: their reports go, and nobody waits for them any more."""
+    if error is not None:
+        crew.exporting.fails(project, error)
+    job_id = crew.queue.put(ExportWork(project, zip_format))
+    crew.end_of(job_id)
+    crew.queue.tidy(datetime.now(UTC) + jobs.KEPT - timedelta(hours=1))
+    assert crew.queue.export(job_id) is not None
+    crew.queue.tidy(datetime.now(UTC) + jobs.KEPT + timedelta(hours=1))
+    assert crew.queue.export(job_id) is None
+
+
+def test_what_exports_left_is_swept_with_them(crew: Crew) -> None:
+    """By the upkeep, as old as the jobs that are deleted."""
+    options: EnqueueOptions = {
+        "workflow_name": jobs.UPKEEP,
+        "queue_name": jobs.RECONCILE,
+        "workflow_id": "upkeep at once",
+        "app_version": jobs.APPLICATION_VERSION,
+    }
+    began = datetime.now(UTC)
+    crew.queue._client.enqueue(options, began, None)
+    crew.end_of("upkeep at once")
+    assert began - jobs.KEPT <= crew.swept[-1] <= datetime.now(UTC) - jobs.KEPT
+
+
+def test_progress_is_passed_on_now_and_then() -> None:
+    """The beginning of each part at once, the rest twice a second, however often it is told."""
+    now, told = [10.0], list[Progress]()
+    throttled = Throttled(told.append, timer=lambda: now[0])
+    for done in range(1, 1001):
+        throttled("cutting patches", done, 1000)
+        now[0] += 1 / 1024
+    throttled("writing negatives", 1, 1000)
+    throttled("writing negatives", 2, 1000)
+    assert told == [
+        Progress("cutting patches", 1, 1000),
+        Progress("cutting patches", 513, 1000),
+        Progress("writing negatives", 1, 1000),
+    ]
+
+
+def test_progress_that_can_t_be_written_down_stops_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    """An export is not lost for it."""
+
+    def fails(_progress: Progress) -> None:
+        raise OperationalError("update", {}, Exception("database is locked"))
+
+    Throttled(fails)("cutting patches", 1, 1000)
+    assert "progress was not written down" in caplog.text
 
 
 # Processes: they die, come back, and work beside each other
@@ -631,15 +862,17 @@ def propose(project_id, task_ids):
     note("end", project_id, *task_ids)
     return {"tasks": len(task_ids)}
 
-def export(project_id):
-    propose(project_id, ("all",))
+def export(work, job_id, progress):
+    propose(work.project_id, ("all",))
     return "written", False
 
 def reconcile(project_id, seen):
     note("look", project_id)
     return {}
 
-worker = Worker(url, propose=propose, reconcile=reconcile, export=export, reconcile_seconds=59)
+worker = Worker(
+    url, propose=propose, reconcile=reconcile, export=export, sweep=lambda before: None, reconcile_seconds=59
+)
 note("up")
 sys.stdin.read()
 worker.close()
@@ -755,8 +988,9 @@ def test_a_job_whose_worker_was_killed_is_done_after_its_restart(
     [
         (ProposeWork(7, (12,), "a"), jobs.LONGEST_JOB, "begin 7 12"),
         (ExportWork(7), jobs.LONGEST_EXPORT, "begin 7 all"),
+        (ExportWork(7, "yolo"), jobs.LONGEST_EXPORT, "begin 7 all"),
     ],
-    ids=["a proposal", "an export"],
+    ids=["a proposal", "an export", "a ZIP"],
 )
 def test_a_job_whose_worker_never_came_back_is_resumed(
     database_url: str,

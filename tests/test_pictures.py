@@ -1,5 +1,7 @@
 """Pictures of patches and whole images, for people's eyes."""
 
+import io
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -8,9 +10,22 @@ from PIL import Image
 
 from service.domain.geometry import Box
 from service.errors import ImageError
-from service.pictures import MOST_ENLARGED, draw_cut, plan_cut, plan_whole
+from service.pictures import MOST_ENLARGED, draw_cut, plan_cut, plan_whole, size_upright, upright
 
 SIZE = (1600, 1200)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("name", ["JPEG", "PNG", "WEBP", "TIFF"])
+def test_the_size_is_that_of_the_upright_picture(name: str, orientation: int) -> None:
+    """Told from the header: width and height are swapped where people see them swapped, and only once."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    file = io.BytesIO()
+    Image.new("RGB", (40, 30)).save(file, name, exif=exif)
+    size = size_upright(file.getvalue(), "it", 10**6)
+    assert size == ((30, 40) if orientation > 4 else (40, 30))
+    assert size == upright(file.getvalue(), "it", 10**6).size
 
 
 @st.composite

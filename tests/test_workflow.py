@@ -1,11 +1,8 @@
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta, timezone
-from pathlib import Path
 
 import pytest
-from PIL import Image
 
 from service.domain.geometry import Box
 from service.domain.model import (
@@ -23,24 +20,18 @@ from service.domain.model import (
     Task,
 )
 from service.domain.work import CHUNK, LANES, LOOK_BACK, ONE_BY_ONE, ProposeWork
-from service.errors import ExportError, ImageError, LabelStudioError, LabelStudioUnavailable, NotFound, SetupError
-from service.export.repository import locate
-from service.export.yolo import sole_exporter
+from service.errors import LabelStudioUnavailable, NotFound, SetupError
 from service.ingest.events import read_event
 from service.label_studio.labeling import OURS, Labeling, read_labeling
 from service.label_studio.payloads import read_task, write_prediction
 from service.proposing import answer_live
 from service.workflow import (
     ChangedStudio,
-    Exported,
-    Images,
     Studio,
-    export,
     propose,
     reconcile,
     status,
 )
-from tests.export.factories import picture
 from tests.factories import NOON, outlines, patch, review, roi, roi_of, task
 from tests.payloads import recorded
 
@@ -407,26 +398,6 @@ def test_what_fails_moves_no_watermark() -> None:
         reconcile(P, {}, studio=FakeChanges({P: [Change(1, NOON)]}), put=full, webhook_url=URL)
 
 
-# ---------------------------------------------------------------- export
-
-
-class FakeImages:
-    """Source images with memory; a task named in `problems` has that one."""
-
-    def __init__(self, **problems: Exception) -> None:
-        self.problems = {int(name.removeprefix("task")): problem for name, problem in problems.items()}
-        self.opened: list[int] = []
-
-    def open(self, task: Task) -> Image.Image:
-        self.opened.append(task.id)
-        if task.id in self.problems:
-            raise self.problems[task.id]
-        return picture(task.size or (1, 1))
-
-
-_typed_images: type[Images] = FakeImages
-
-
 def patches_of(task_id: int) -> tuple[Patch, ...]:
     """Two patches of a task."""
     return tuple(patch(box, task_id=task_id) for box in (Box(200, 200, 300, 320), Box(500, 500, 640, 610)))
@@ -454,117 +425,6 @@ def both(task_id: int) -> Review:
 def one_of(task_id: int) -> Review:
     """Somebody accepted the first and took the second out."""
     return review(patches_of(task_id)[:1], patches_of(task_id))
-
-
-def run_export(
-    studio: FakeStudio,
-    into: Path,
-    images: FakeImages | None = None,
-    progress: list[tuple[int, int]] | None = None,
-    *,
-    min_approvals: int = 1,
-) -> Exported:
-    """Export as the command does."""
-    told = [] if progress is None else progress
-    return export(
-        P,
-        into,
-        studio=studio,
-        images=images or FakeImages(),
-        agreement=Agreement(min_approvals),
-        margin=0,
-        object_name="cells",
-        now=lambda: NOON,
-        progress=lambda done, of: told.append((done, of)),
-    )
-
-
-def negatives(into: Path) -> list[str]:
-    """The names of the images that are there."""
-    return sorted(path.name for path in into.rglob("*.jpg"))
-
-
-def test_export_writes_what_was_accepted(tmp_path: Path) -> None:
-    """Of two tasks: three accepted, one rejected."""
-    done = run_export(FakeStudio(reviewed(1, both(1)), reviewed(2, one_of(2))), tmp_path)
-    assert negatives(tmp_path) == ["field1_neg_1.jpg", "field1_neg_2.jpg", "field2_neg_1.jpg"]
-    assert (done.written, done.there, done.notes, done.failures) == (3, 0, (), ())
-
-
-def test_export_never_writes_what_nobody_reviewed(tmp_path: Path) -> None:
-    """Pending is not accepted."""
-    assert run_export(FakeStudio(reviewed(1)), tmp_path).written == 0
-    assert negatives(tmp_path) == []
-
-
-def test_export_asks_for_as_many_approvals_as_are_set(tmp_path: Path) -> None:
-    """One of two isn't enough."""
-    assert run_export(FakeStudio(reviewed(1, both(1))), tmp_path, min_approvals=2).written == 0
-
-
-def test_export_again_fetches_nothing(tmp_path: Path) -> None:
-    """What is there costs no image; the count says so."""
-    studio = FakeStudio(reviewed(1, both(1)))
-    run_export(studio, tmp_path)
-    images = FakeImages()
-    done = run_export(studio, tmp_path, images)
-    assert (images.opened, done.written, done.there) == ([], 0, 2)
-
-
-def test_export_fetches_each_image_once(tmp_path: Path) -> None:
-    """Both patches of a task come from one fetch, and a task without any is not fetched."""
-    images = FakeImages()
-    run_export(FakeStudio(reviewed(1, both(1)), reviewed(2)), tmp_path, images)
-    assert images.opened == [1]
-
-
-def test_an_image_that_cannot_be_had_does_not_stop_the_others(tmp_path: Path) -> None:
-    """Each failure is told with its task."""
-    images = FakeImages(task1=ImageError("gone"), task3=LabelStudioUnavailable("slow"), task4=LabelStudioError("no"))
-    done = run_export(FakeStudio(*(reviewed(n, both(n)) for n in range(1, 6))), tmp_path, images)
-    assert [(note.task_id, note.text) for note in done.failures] == [(1, "gone"), (3, "slow"), (4, "no")]
-    assert done.written == 4
-    assert negatives(tmp_path) == [f"field{n}_neg_{k}.jpg" for n in (2, 5) for k in (1, 2)]
-
-
-def test_a_failure_is_made_good_by_the_next_run(tmp_path: Path) -> None:
-    """What could not be had is not marked as done."""
-    studio = FakeStudio(reviewed(1, both(1)))
-    run_export(studio, tmp_path, FakeImages(task1=ImageError("gone")))
-    assert run_export(studio, tmp_path).written == 2
-
-
-def test_export_tells_how_far_it_is(tmp_path: Path) -> None:
-    """Images done, of how many, source by source."""
-    told: list[tuple[int, int]] = []
-    run_export(FakeStudio(reviewed(1, both(1)), reviewed(2, one_of(2))), tmp_path, progress=told)
-    assert told == [(2, 3), (3, 3)]
-
-
-def test_a_cell_labelled_later_takes_its_patch_out(tmp_path: Path) -> None:
-    """Accepted, but stale: not exported, and told."""
-    done = run_export(FakeStudio(reviewed(1, both(1), exclusions=[Box(210, 210, 220, 220)])), tmp_path)
-    assert done.written == 1
-    (note,) = done.notes
-    assert "a labelled object touches it" in note.text
-
-
-def test_export_of_a_project_that_is_not_connected(tmp_path: Path) -> None:
-    """Refused like proposing."""
-    with pytest.raises(SetupError, match="negatives setup --project 3"):
-        run_export(FakeStudio(reviewed(1, both(1)), labeling=UNCONNECTED), tmp_path)
-
-
-def test_export_beside_another_one_is_refused(tmp_path: Path) -> None:
-    """Two exporters never write into one dataset."""
-    with sole_exporter(locate(tmp_path)), pytest.raises(ExportError, match="another export"):
-        run_export(FakeStudio(reviewed(1, both(1))), tmp_path)
-    assert negatives(tmp_path) == []
-
-
-def test_export_says_where_it_wrote(tmp_path: Path) -> None:
-    """The layout comes back, for people."""
-    assert run_export(FakeStudio(), tmp_path).layout == locate(tmp_path)
 
 
 # ---------------------------------------------------------------- status
@@ -640,14 +500,6 @@ def test_status_of_a_project_that_is_not_connected() -> None:
         stand(FakeStudio(labeling=UNCONNECTED))
 
 
-def test_one_source_that_cannot_be_written_does_not_stop_the_others(tmp_path: Path) -> None:
-    """A folder lies where the first one's image belongs: it is told of, the second one is exported."""
-    (tmp_path / "negative_samples" / "field1_neg_1.txt").mkdir(parents=True)
-    done = run_export(FakeStudio(reviewed(1, one_of(1)), reviewed(2, one_of(2))), tmp_path)
-    assert negatives(tmp_path)[-1] == "field2_neg_1.jpg"
-    assert done.written >= 1
-
-
 def test_one_project_in_trouble_does_not_keep_the_others_from_being_looked_at() -> None:
     """What fails for one project alone is logged; the others' changes become jobs."""
     broken = LabelStudioUnavailable("Label Studio failed with 500 for the tasks of project 4")
@@ -663,16 +515,3 @@ def test_one_project_in_trouble_does_not_keep_the_others_from_being_looked_at() 
     assert ([work.task_ids for work in put], known) == ([(1,)], {P: later(5)})
     with pytest.raises(LabelStudioUnavailable):
         look(studio, project=4)
-
-
-def test_what_an_interrupted_export_announced_and_nobody_accepts_now_leaves_the_metadata(tmp_path: Path) -> None:
-    """Killed before the image, rejected before the next run: the metadata tells only of what is there."""
-    run_export(FakeStudio(reviewed(1, both(1))), tmp_path)
-    folder = tmp_path / "negative_samples"
-    (folder / "field1_neg_2.jpg").unlink()
-    run_export(FakeStudio(reviewed(1, one_of(1))), tmp_path)
-    told = json.loads((folder / "field1_negative_metadata.json").read_text())
-    assert (told["num_patches"], [patch["id"] for patch in told["patches"]]) == (1, [1])
-    (folder / "field1_neg_1.jpg").unlink()
-    run_export(FakeStudio(reviewed(1)), tmp_path)
-    assert not list(folder.glob("*.json"))

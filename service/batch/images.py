@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -29,16 +29,19 @@ from service.domain.model import (
     patch_id,
 )
 from service.errors import ExportError, ImageError, NegativesError, UsageError
-from service.export.plan import Existing, Origin, Plan, SourcePlan, plan_export
-from service.export.repository import Layout, locate, read_existing
-from service.export.yolo import forget_lost, replace_file, sole_exporter, write_source
-from service.pictures import size_upright, upright
-from service.sampling import sample
+from service.export.formats import Request, formats
+from service.export.model import Source
+from service.export.plan import Action, Options, Plan, compare
+from service.export.sources import SourceFile
+from service.export.writing import Disk, Store
+from service.exporting import Cutter, bring_in, opened
+from service.pictures import size_upright
+from service.sampling import sample_on_grid
 
 SHEET = "contact_sheet.png"
 OURS = "label-studio-negatives"
-AT_ONCE = 2
-"""Images decoded at the same time: large ones take gigabytes."""
+NOBODY = "negatives sample"
+"""What stands in the manifest for the Label Studio where people reviewed; what the run was told comes after it."""
 LONG_AGO = datetime.fromtimestamp(0, UTC)
 Progress = Callable[[str, int, int], None]
 """Told what is being done, how many images are done, and of how many."""
@@ -55,17 +58,19 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Sampled:
-    """What came of a batch: negatives written, those that were `there` from the same run before, and `earlier` ones
-    with other rules; `unlabelled` images had no label file; image by image what is short, was passed over, or failed.
-    `sheet` is None without negatives.
+    """What came of a batch: negatives written into `folder`, those that were `there` from the same run before,
+    `earlier` ones with other rules, and those `taken_out` because they would not be placed any more, as labels have
+    changed; `unlabelled` images had no label file; image by image what is short, was passed over, or failed. `sheet` is
+    None without negatives.
     """
 
     images: int
     written: int
     there: int
     earlier: int
+    taken_out: int
     unlabelled: int
-    layout: Layout
+    folder: Path
     sheet: Path | None
     short: tuple[Found, ...] = ()
     passed_over: tuple[Found, ...] = ()
@@ -74,11 +79,11 @@ class Sampled:
 
 @dataclass(frozen=True, slots=True)
 class _Picture:
-    """An image, its size upright, where it comes from, and its objects: None when nobody looked."""
+    """An image, its size upright, the digest of its bytes, and its objects: None when nobody looked."""
 
     path: Path
     size: tuple[int, int]
-    origin: Origin
+    sha256: str
     objects: tuple[LabelledObject, ...] | None
 
 
@@ -91,9 +96,22 @@ class _Batch:
     passed_over: list[Found] = field(default_factory=list)
     failures: list[Found] = field(default_factory=list)
 
-    def origin(self, task: Task) -> Origin:
-        """Where a task's picture comes from."""
-        return self.pictures[task.id].origin
+    def name(self, task: Task) -> str:
+        """The picture's file name."""
+        return self.pictures[task.id].path.name
+
+    @contextmanager
+    def take(self, task: Task, held: Sequence[Path]) -> Iterator[SourceFile]:  # noqa: ARG002 (it is a file already)
+        """The picture's file. Raises `ImageError` when it isn't the one that was looked at."""
+        picture = self.pictures[task.id]
+        try:
+            data = picture.path.read_bytes()
+        except OSError as error:
+            raise ImageError(_said(error)) from error
+        if _digest(data) != picture.sha256:
+            raise ImageError("changed while it was being sampled; run this again")
+        source = Source(picture.path.name, task.source_reference, picture.sha256, len(data))
+        yield SourceFile(picture.path, source, picture.size, picture.size, "original")
 
 
 def sample_images(
@@ -120,9 +138,10 @@ def sample_images(
     """
     if rules.min_size < SMALLEST_SIDE:
         raise UsageError(f"min_size is {rules.min_size} px, but trainers drop images below {SMALLEST_SIDE} px")
-    layout = locate(into)
+    kind = formats()["plain"]
+    request = Request(into, classes=(object_name,))
     batch = _Batch()
-    with sole_exporter(layout):
+    with opened(request, kind, Disk()) as (dataset, store, manifest):
         for done, path in enumerate(paths):
             progress("reading labels", done, len(paths))
             try:
@@ -131,17 +150,36 @@ def sample_images(
             except (NegativesError, OSError) as error:
                 batch.failures.append(Found(path, _said(error)))
         progress("reading labels", len(paths), len(paths))
-        existing = read_existing(layout)
-        plan = plan_export(_placed(batch, roi, rules, seed, takes_unlabelled, progress), existing, batch.origin)
-        written = _write(plan, layout, batch, object_name, max_pixels, now, progress)
-        sheet = _write_sheet(plan, layout, into / SHEET, batch)
+        run = f"{NOBODY} {_digest(repr((seed, roi, rules)).encode())[:16]}"
+        memory = store.memory()
+        difference = compare(
+            list(_placed(batch, roi, rules, seed, takes_unlabelled, progress)),
+            manifest,
+            studio=run,
+            present=store.is_there,
+        )
+        lost = [row for row in difference.stay if row.studio.startswith(NOBODY) and not store.is_there(row)]
+        difference = replace(
+            difference,
+            stay=tuple(row for row in difference.stay if row not in lost),
+            out=(*difference.out, *((row, "an earlier run's, and lost") for row in lost)),
+        )
+        cutter = Cutter(batch, max_pixels, now, progress)
+        plan, failures, memory = bring_in(
+            difference, dataset, store, manifest, memory, kind=kind, options=Options(), cutter=cutter
+        )
+        store.remember(memory)
+        batch.failures += [Found(batch.pictures[note.task_id].path, note.text) for note in failures]
+        sheet = _write_sheet(plan, run, store, into / SHEET, batch)
+    digests = {picture.sha256 for picture in batch.pictures.values()}
     return Sampled(
         images=len(paths),
-        written=written,
-        there=plan.there,
-        earlier=_earlier(plan, existing, batch),
+        written=plan.count(Action.ADD, Action.RESTORE),
+        there=sum(row.studio == run for row in plan.rows) - plan.count(Action.ADD, Action.RESTORE),
+        earlier=sum(row.studio != run and row.source.sha256 in digests for row in plan.rows),
+        taken_out=plan.count(Action.TAKE_OUT),
         unlabelled=sum(picture.objects is None for picture in batch.pictures.values()),
-        layout=layout,
+        folder=Path(dataset.root),
         sheet=sheet,
         short=tuple(batch.short),
         passed_over=tuple(batch.passed_over),
@@ -158,13 +196,13 @@ def _look_at(path: Path, batch: _Batch, labels: Labels, max_pixels: int) -> None
     what is labelled in one copy of it is labelled in all.
     """
     data = path.read_bytes()
-    digest = sha256(data).hexdigest()
+    digest = _digest(data)
     number = int(digest[:12], 16)
     size = size_upright(data, "it", max_pixels)
     objects = labels.of(path, size)
     before = batch.pictures.get(number)
     if before is None:
-        batch.pictures[number] = _Picture(path, size, Origin(path.name, sha256=digest), objects)
+        batch.pictures[number] = _Picture(path, size, digest, objects)
         return
     batch.passed_over.append(Found(path, f"is the same picture as {before.path}; the labels of both count"))
     if objects is not None:
@@ -173,7 +211,7 @@ def _look_at(path: Path, batch: _Batch, labels: Labels, max_pixels: int) -> None
 
 def _placed(
     batch: _Batch, roi: Box | None, rules: Rules, seed: int, takes_unlabelled: bool, progress: Progress
-) -> Iterator[tuple[Task, str, tuple[Decision, ...]]]:
+) -> Iterator[tuple[Task, tuple[Decision, ...]]]:
     """Each picture that somebody labelled, and the patches placed in it, as an export takes them."""
     for done, (number, picture) in enumerate(batch.pictures.items(), 1):
         if picture.objects is None and not takes_unlabelled:
@@ -181,16 +219,8 @@ def _placed(
             batch.passed_over.append(Found(picture.path, text))
         else:
             task = Task(id=number, project_id=0, image=picture.path.name, updated_at=LONG_AGO, size=picture.size)
-            yield task, picture.path.name, _place(picture, task, roi, rules, seed, batch)
+            yield task, _place(picture, task, roi, rules, seed, batch)
         progress("placing patches", done, len(batch.pictures))
-
-
-def _earlier(plan: Plan, existing: Existing, batch: _Batch) -> int:
-    """How many negatives of these pictures are there that this run would not have made."""
-    origins = {picture.origin for picture in batch.pictures.values()}
-    kept = {source.origin: {negative.number for negative in source.negatives} for source in plan.sources}
-    ours = (source for source in existing.sources.values() if source.owner in origins)
-    return sum(len(source.present - kept.get(source.owner, set())) for source in ours if source.owner)
 
 
 def _place(
@@ -199,7 +229,7 @@ def _place(
     scene = Scene(*picture.size, tuple(thing.shape for thing in picture.objects or ()))
     box = roi or scene.frame
     own_seed = int.from_bytes(sha256(f"{seed}:{task.id}:{box}".encode()).digest()[:6], "big")
-    found = sample(scene, Roi("", Polygon.rectangle(*box.as_xywh())), rules, own_seed)
+    found = sample_on_grid(scene, Roi("", Polygon.rectangle(*box.as_xywh())), rules, own_seed, grid=task.block_grid)
     if found.shortfall is not None:
         batch.short.append(Found(picture.path, found.shortfall.sentence, found.shortfall))
     provenance = Provenance(box, rules, {}, own_seed, __version__)
@@ -207,50 +237,16 @@ def _place(
     return tuple(Decision(patch, State.ACCEPTED) for patch in patches)
 
 
-def _write(
-    plan: Plan,
-    layout: Layout,
-    batch: _Batch,
-    object_name: str,
-    max_pixels: int,
-    now: Callable[[], datetime],
-    progress: Progress,
-) -> int:
-    """Cut and write all that is new, several images at a time. Returns how many negatives."""
-    for source in plan.sources:
-        if source.has_lost and not source.new:
-            forget_lost(source, layout, object_name=object_name, at=now())
-    todo = [source for source in plan.sources if source.new]
-
-    def cut(source: SourcePlan) -> int:
-        path = batch.pictures[source.task.id].path
-        try:
-            data = path.read_bytes()
-            if sha256(data).hexdigest() != source.origin.sha256:
-                raise ImageError("changed while it was being sampled; run this again")
-            return write_source(source, upright(data, "it", max_pixels), layout, object_name=object_name, at=now())
-        except (NegativesError, OSError) as error:
-            batch.failures.append(Found(path, _said(error)))
-            return 0
-
-    written = 0
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        for done, count in enumerate(pool.map(cut, todo), 1):
-            written += count
-            progress("writing negatives", done, len(todo))
-    return written
-
-
-def _write_sheet(plan: Plan, layout: Layout, path: Path, batch: _Batch) -> Path | None:
+def _write_sheet(plan: Plan, run: str, store: Store, path: Path, batch: _Batch) -> Path | None:
     """All negatives of this run, or an even choice of them, on one picture; None when there is none to show."""
-    negatives = [(source, negative) for source in plan.sources for negative in source.negatives]
+    rows = [row for row in plan.rows if row.studio == run]
     pictures = []
-    for index in chosen(len(negatives)):
-        source, negative = negatives[index]
+    for index in chosen(len(rows)):
+        row = rows[index]
         try:
-            with Image.open(layout.images / f"{source.file_stem(negative)}.jpg") as image:
+            with Image.open(store.path(row.file)) as image:
                 size = f"{image.width} x {image.height} px"  # the sheet's font has no ×
-                pictures.append((thumbnail(image), f"{source.file_stem(negative)}\n{size}"))
+                pictures.append((thumbnail(image), f"{row.stem}\n{size}"))
         except OSError:
             continue  # its source failed, and is told of
     if not pictures:
@@ -262,10 +258,14 @@ def _write_sheet(plan: Plan, layout: Layout, path: Path, batch: _Batch) -> Path 
     info.add_text("Software", OURS)
     contact_sheet(pictures).save(out, "PNG", pnginfo=info)
     try:
-        replace_file(path, out.getvalue())
+        Disk().replace(path, out.getvalue())
     except OSError as error:
         raise ExportError(f"{path} can't be written ({error.strerror})") from error
     return path
+
+
+def _digest(data: bytes) -> str:
+    return sha256(data).hexdigest()
 
 
 def _is_ours(path: Path) -> bool:

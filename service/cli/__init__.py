@@ -6,19 +6,17 @@ what).
 
 import sys
 from collections.abc import Sequence
-from contextlib import ExitStack, closing
-from datetime import UTC, datetime
+from contextlib import closing
 from pathlib import Path
 from uuid import uuid4
 
 import click
 
 from service import __version__
+from service.cli.exporting import export
 from service.cli.parts import (
     NEEDS_A_PERSON,
     Command,
-    Reading,
-    bars,
     project_option,
     settings_and_log,
     studio_of,
@@ -29,7 +27,7 @@ from service.cli.parts import (
 from service.cli.report import status
 from service.cli.sampling import sample
 from service.cli.verdicts import review
-from service.errors import NegativesError, NotFound, UsageError
+from service.errors import NegativesError, NotFound
 from service.label_studio.labeling import ROI, ROI_SHAPES
 
 
@@ -151,57 +149,6 @@ def propose(project_id: int, task_ids: Sequence[int]) -> None:
     sys.exit(code)
 
 
-@negatives.command(
-    cls=Command,
-    epilog="negatives export --project 7 --into ~/datasets/cells/data.yaml\nnegatives export --project 7 --into ./out",
-)
-@project_option
-@click.option(
-    "--into",
-    type=click.Path(path_type=Path),
-    help="A data.yaml (its train split gets the negatives), or a directory (they go into negative_samples/); by "
-    "default NEGATIVES_DATASET.",
-)
-def export(project_id: int, into: Path | None) -> None:
-    """Write the accepted patches as images with zero-byte labels. Only what is new is added; nothing is overwritten."""
-    from service import workflow
-    from service.label_studio.images import image_source
-
-    settings = settings_and_log()
-    into = into or (Path(settings.dataset) if settings.dataset else None)
-    if into is None:
-        raise UsageError("say where to: --into data.yaml or a directory, or set NEGATIVES_DATASET")
-    with closing(studio_of(settings)) as studio, ExitStack() as shown:
-        bar = bars(shown)  # it comes with the first image: until then, the one of reading is on the screen
-        done = workflow.export(
-            project_id,
-            into,
-            studio=Reading(studio),
-            images=image_source(settings, studio.http),
-            agreement=settings.agreed,
-            margin=settings.margin,
-            object_name=settings.object_name,
-            now=lambda: datetime.now(UTC),
-            progress=lambda written, total: bar("writing negatives", written, total),
-        )
-    click.echo(f"{done.written} negatives written, {done.there} were there already")
-    click.echo(f"  images   {done.layout.images}")
-    click.echo(f"  labels   {done.layout.labels}")
-    click.echo(f"  metadata {done.layout.metadata}")
-    if done.unlabelled:
-        click.echo(f"  {done.unlabelled} of the source images have no labelled object: only the review says so")
-    if into.is_dir() and list(into.glob("data.y*ml")):
-        click.echo(f"  {into} holds a data.yaml: to train with these, give that file to --into")
-    for note in done.notes:
-        click.echo(f"  task {note.task_id}: {note.text}")
-    for failure in done.failures:
-        click.echo(f"  failed: task {failure.task_id}: {failure.text}", err=True)
-    if done.failures:
-        sys.exit(1)
-    if done.notes:
-        sys.exit(NEEDS_A_PERSON)
-
-
 @negatives.command(cls=Command, epilog="negatives demo --once\nnegatives demo --images photos/ --labels photos/xml/")
 @click.option(
     "--label-studio",
@@ -231,5 +178,5 @@ def demo(label_studio: Path, directory: Path, images: Path | None, labels: Path 
     run_demo(label_studio=label_studio, directory=directory, images=images, labels=labels, once=once)
 
 
-for command in (review, sample, status):
+for command in (export, review, sample, status):
     negatives.add_command(command)

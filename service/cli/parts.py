@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from service.label_studio.queues import ReviewedStudio
     from service.label_studio.setup import Subscription
     from service.label_studio.steps import Step
+    from service.workflow import Changed
 
 NEEDS_A_PERSON = 3
 
@@ -123,10 +125,16 @@ class Reading:
 
     def tasks(self, project_id: int, labeling: "Labeling", task_ids: Sequence[int] | None = None) -> Iterator["Task"]:
         """The tasks, a progress bar moving with them."""
-        count = self._studio.project(project_id).task_count
+        count = self._studio.project(project_id).task_count if task_ids is None else len(task_ids)
         found = self._studio.tasks(project_id, labeling, task_ids)
         with click.progressbar(found, length=count, label=f"reading project {project_id}", file=sys.stderr) as bar:
             yield from bar
+
+    def changed_since(
+        self, project_id: int, moment: datetime | None, *, even_empty: bool = False
+    ) -> Sequence["Changed"]:
+        """Which tasks changed."""
+        return self._studio.changed_since(project_id, moment, even_empty=even_empty)
 
 
 def settings_and_log() -> Settings:

@@ -76,6 +76,7 @@ def status(project_id: int | None, as_json: bool) -> None:
             "exports": [
                 {
                     "project": one.project_id,
+                    "what": one.work.words,
                     "at": one.at.isoformat(),
                     "is_over": one.is_over,
                     "failed": one.failed,
@@ -89,7 +90,7 @@ def status(project_id: int | None, as_json: bool) -> None:
         click.echo(json.dumps(report, indent=2))
     else:
         _print_status(report)
-    last = {one.project_id: one for one in reversed(exports)}
+    last = {one.work: one for one in reversed(exports)}
     if (
         troubles
         or jobs.failed
@@ -117,7 +118,7 @@ def _counted(one: "ProjectStatus") -> dict[str, Any]:
 
 def _dataset(path: str) -> dict[str, Any] | None:
     """The share of negatives in the dataset of the settings; None where none is set."""
-    from service.export.share import dataset_share
+    from service.export.formats import dataset_share
 
     if not path:
         return None
@@ -125,7 +126,7 @@ def _dataset(path: str) -> dict[str, Any] | None:
         share = dataset_share(Path(path))
     except ExportError as error:
         return {"path": path, "trouble": str(error)}
-    return {"path": path, "images": share.images, "negatives": share.negatives, "advice": share.advice}
+    return {"path": path, "images": share.images, "negatives": share.negatives, "advice": share.advice()}
 
 
 def _noted(note: "Note") -> dict[str, Any]:
@@ -179,7 +180,7 @@ def _print_status(report: dict[str, Any]) -> None:
         click.echo(f"  {job['at'][:19]} project {job['project']}, task {tasks}: {job['why']}")
     for one in jobs["exports"][:5]:
         told = one["message"] if one["is_over"] else "under way"
-        click.echo(f"  {one['at'][:19]} export of project {one['project']}: {told}")
+        click.echo(f"  {one['at'][:19]} export of project {one['project']} ({one['what']}): {told}")
     if jobs["last_look"] != "ok":
         click.echo(f"  the last look for changes failed: {jobs['last_look']}")
 

@@ -143,11 +143,13 @@ def _sample_images(
 
 def _tell_sampled(done: "Sampled") -> None:
     click.echo(f"{done.images} images: {done.written} negatives written, {done.there} were there already")
-    click.echo(f"  negatives     {done.layout.images}")
+    click.echo(f"  negatives     {done.folder}")
     if done.sheet:
         click.echo(f"  contact sheet {done.sheet}")
     if done.unlabelled:
         click.echo(f"  {done.unlabelled} images have no label file")
+    if done.taken_out:
+        click.echo(f"  {done.taken_out} negatives were taken out: as the labels are now, they would not be placed")
     if done.earlier:
         click.echo(f"  {done.earlier} negatives of earlier runs with other options lie there, too")
     if done.short:

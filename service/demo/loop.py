@@ -1,7 +1,6 @@
 """The whole loop on one's own machine, with real parts: what `make demo` runs."""
 
 import hashlib
-import json
 import os
 import shutil
 import signal
@@ -28,6 +27,7 @@ from service.demo.label_studio import EMAIL, PASSWORD, LabelStudioProcess, free_
 from service.demo.pictures import draw_field
 from service.domain.geometry import Box
 from service.errors import NegativesError, UsageError
+from service.export.manifest import MANIFEST, read_manifest
 
 T = TypeVar("T")
 
@@ -269,6 +269,7 @@ def _environment(studio: LabelStudioProcess, directory: Path, data_yaml: Path) -
         "NEGATIVES_WEBHOOK_SECRET": studio.token[::-1],
         "NEGATIVES_DATABASE_URL": f"sqlite:///{directory.resolve() / 'negatives.db'}",
         "NEGATIVES_PORT": str(free_port()),
+        "NEGATIVES_CACHE": str(directory / "cache"),
         "NEGATIVES_DATASET": str(data_yaml.resolve()),
     }
 
@@ -349,7 +350,7 @@ def _check(
     written = _negatives(data_yaml)
     broken.unless(accepted > 0, "some patches must have been placed and accepted")
     broken.unless(len(written) == accepted, f"every accepted patch must be exported: {len(written)} of {accepted} were")
-    labels = [data_yaml.parent / "labels" / "train" / path.with_suffix(".txt").name for path in written]
+    labels = [data_yaml.parent / "labels" / path.parent.name / f"{path.stem}.txt" for path in written]
     broken.unless(
         all(label.is_file() and label.stat().st_size == 0 for label in labels),
         "each negative must have a zero-byte label",
@@ -359,18 +360,14 @@ def _check(
         all(now.get(path) == digest for path, digest in positives.items()), "what was there must be untouched"
     )
     touching = 0
-    for path in (data_yaml.parent / "negative_samples").glob("*_negative_metadata.json"):
-        document = json.loads(path.read_text())
-        picture = tasks[document["provenance"]["label_studio"]["task"]]
-        for patch in document["patches"]:
-            box = Box.sized(patch["x"], patch["y"], patch["width"], patch["height"])
-            touching += any(box.touches(thing.box) for thing in picture.objects)
+    for row in read_manifest((data_yaml.parent / MANIFEST).read_bytes(), MANIFEST):
+        touching += any(row.cut.touches(thing.box) for thing in tasks[row.task].objects)
     broken.unless(touching == 0, f"no exported patch may touch a labelled box, but {touching} do")
     broken.unless(all(prediction.result for prediction in predictions.values()), "every ROI must be answered")
 
 
 def _negatives(data_yaml: Path) -> list[Path]:
-    return sorted((data_yaml.parent / "images" / "train").glob("*_neg_*.jpg"))
+    return sorted((data_yaml.parent / "images").glob("*/*_neg_*.jpg"))
 
 
 def _digests(root: Path) -> dict[Path, str]:
@@ -393,8 +390,8 @@ def _summary(
     click.echo(f"  sign in        {EMAIL}   password {PASSWORD}")
     click.echo(f"  the gallery    http://127.0.0.1:{environment['NEGATIVES_PORT']}/projects/{project}/gallery")
     click.echo(f"  the repository {data_yaml}")
-    click.echo(f"  the negatives  {data_yaml.parent / 'images' / 'train'}/*_neg_*.jpg")
-    click.echo(f"  their metadata {data_yaml.parent / 'negative_samples'}")
+    click.echo(f"  the negatives  {data_yaml.parent / 'images'}/*/*_neg_*.jpg")
+    click.echo(f"  the manifest   {data_yaml.parent / MANIFEST}")
 
 
 def _headline(text: str) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from hashlib import sha256
 
 LANES = 8
@@ -17,6 +18,9 @@ LOOK_BACK = timedelta(seconds=60)
 """Whoever asks what changed asks for so much before the last answer: a change may become visible a little after a later
 one did. What is known already costs nothing: it is the same work, and is not read again.
 """
+
+NO_DATASET = "No dataset is set: NEGATIVES_DATASET names the dataset to export into."
+"""Said to who asks for an export into the dataset of the settings."""
 
 
 def lane_of(task_id: int) -> int:
@@ -64,9 +68,78 @@ class ReconcileWork:
 
 @dataclass(frozen=True, slots=True)
 class ExportWork:
-    """Bringing what is accepted in one project into the dataset of the settings."""
+    """Bringing what is accepted in one project into the dataset of the settings, or (`zip_format` names the format)
+    into a new dataset that is packed as a ZIP. `limit_to_band` and `is_dry`, which writes nothing, are for the former.
+    """
 
     project_id: int
+    zip_format: str = ""
+    limit_to_band: bool = False
+    is_dry: bool = False
+
+    def __post_init__(self) -> None:
+        if self.zip_format and (self.limit_to_band or self.is_dry):
+            raise ValueError("a ZIP has no band to be limited to, and none is made by a dry run")
+
+    @property
+    def words(self) -> str:
+        """What it is, for people."""
+        if self.zip_format:
+            return f"ZIP, {self.zip_format}"
+        kind = "what would happen" if self.is_dry else "into the dataset"
+        return f"{kind}, within the band" if self.limit_to_band else kind
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a job is: what it does, how much of it is done, and of how much (0: nobody knows)."""
+
+    what: str
+    done: int
+    total: int
+
+    @property
+    def words(self) -> str:
+        """For people."""
+        return f"{self.what}: {self.done:,}" + (f" of {self.total:,}" if self.total else "")
+
+
+class ExportState(StrEnum):
+    """Where an export stands. FAILED: it wrote less than it should have, or nothing."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class ExportJob:
+    """An export that was asked for: what it is, when it changed last, where it stands, what came of it in a sentence
+    (empty until it is over), and how far it is.
+    """
+
+    id: str
+    work: ExportWork
+    at: datetime
+    state: ExportState
+    message: str = ""
+    progress: Progress | None = None
+
+    @property
+    def project_id(self) -> int:
+        """Its project."""
+        return self.work.project_id
+
+    @property
+    def failed(self) -> bool:
+        """Whether it wrote less than it should have."""
+        return self.state is ExportState.FAILED
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has ended."""
+        return self.state in (ExportState.DONE, ExportState.FAILED)
 
 
 Work = ProposeWork | ReconcileWork | ExportWork

@@ -215,15 +215,15 @@ class LabelStudioClient:
             except PayloadError as error:
                 log.error("project %d: %s", project_id, error)
 
-    def changed_since(self, project_id: int, moment: datetime | None) -> list[Change]:
+    def changed_since(self, project_id: int, moment: datetime | None, *, even_empty: bool = False) -> list[Change]:
         """Tasks with annotations or predictions that changed after the moment (None: all of them), oldest change
-        first.
+        first; `even_empty`: those that have neither, or no longer, too.
         """
         fields = "id,updated_at,total_annotations,total_predictions"
         found = [
             Change(int(item["id"]), _moment(item["updated_at"]))
             for item in self._task_pages(project_id, _changed_after(moment), LOOK_PAGE, fields)
-            if item.get("total_annotations") or item.get("total_predictions")
+            if even_empty or item.get("total_annotations") or item.get("total_predictions")
         ]
         return sorted(found, key=lambda change: (change.updated_at, change.task_id))
 

@@ -82,9 +82,10 @@ class ReviewedStudio(LabelStudioClient):
         everything = (self.queued(queue, None) for queue in self.queues(source))
         return {one.source for found in everything for one in found}
 
-    def changed_since(self, project_id: int, moment: datetime | None) -> list[Change]:
+    def changed_since(self, project_id: int, moment: datetime | None, *, even_empty: bool = False) -> list[Change]:
         """As without queues; a task also changes when somebody reviews it in a queue."""
-        latest = {change.task_id: change for change in super().changed_since(project_id, moment)}
+        changes = super().changed_since(project_id, moment, even_empty=even_empty)
+        latest = {change.task_id: change for change in changes}
         for queue in self.queues(project_id):
             for change in self.reviewed_since(queue.project_id, SOURCE_TASK, moment):
                 before = latest.setdefault(change.task_id, change)

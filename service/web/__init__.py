@@ -3,9 +3,10 @@
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -18,14 +19,16 @@ from service import __version__
 from service.domain.model import Agreement, Rules
 from service.domain.work import Work
 from service.errors import LabelStudioUnavailable, NegativesError
+from service.export.share import BAND
 from service.ingest.ml_backend import ml_backend_blueprint
 from service.ingest.webhook import webhook_blueprint
-from service.web import directory, overview, snapshot
-from service.web.access import Access, Credential, PersonalClient, access_blueprint, wants_page
+from service.web import directory, exports, overview, snapshot
+from service.web.access import Access, Credential, PersonalClient, access_blueprint, is_script, wants_page
 from service.web.crops import Crops, Images
 from service.web.directory import Directory
+from service.web.exports import Results, exports_blueprint
 from service.web.gallery import EmptyImages, GiveVerdicts, gallery_blueprint
-from service.web.overview import Queue, Surveys, overview_blueprint
+from service.web.overview import Surveys, check_visible, overview_blueprint
 from service.web.snapshot import Snapshots
 
 log = logging.getLogger(__name__)
@@ -44,6 +47,10 @@ class Studio(directory.Studio, snapshot.Studio, Protocol):
     """What the pages ask of Label Studio, signed in as the service."""
 
 
+class Queue(overview.Queue, exports.Queue, Protocol):
+    """The jobs."""
+
+
 @dataclass(frozen=True, slots=True)
 class Pages:
     """What the pages for people need.
@@ -52,8 +59,10 @@ class Pages:
     `connect` makes a client that is signed in as a person; `studio` gives the service's own, and is asked at the first
     page, as `images`, the source of images; `connected` tells the projects that call this service. `give` and `empty`
     write verdicts, `source_name` says what to call the image that a task names. `dataset` is the data.yaml to export
-    into, or empty. `timer` counts seconds, `patience` is how many an overview waits for a project that is being read.
-    So many requests for pages and pictures are answered `at_a_time`; more are told to come back.
+    into, or empty, `band` the share of negatives that helps there; `formats` are those that a ZIP can have, the usual
+    one first, and `results` is what exports left. `timer` counts seconds, `patience` is how many an overview waits for
+    a project that is being read. So many requests for pages and pictures are answered `at_a_time`; more are told to
+    come back.
     """
 
     secret_key: str = field(repr=False)
@@ -67,9 +76,12 @@ class Pages:
     empty: EmptyImages
     source_name: Callable[[str], str]
     queue: Queue
+    results: Results
     agreement: Agreement
     margin: int
     dataset: str
+    formats: Sequence[str]
+    band: tuple[float, float] = BAND
     timer: Callable[[], float] = time.monotonic
     patience: float = overview.PATIENCE_SECONDS
     at_a_time: int = 12
@@ -138,15 +150,32 @@ def _add_pages(app: Flask, pages: Pages) -> None:
         if g.pop("has_slot", False):
             slots.release()
 
+    def protect() -> None:
+        if not is_script():
+            csrf.protect()
+
     for blueprint in (
         access_blueprint(access, pages.label_studio_url),
         overview_blueprint(
             access,
             surveys,
             queue=pages.queue,
+            results=pages.results,
             dataset=pages.dataset,
+            band=pages.band,
+            formats=pages.formats,
             label_studio_url=pages.label_studio_url,
             timer=pages.timer,
+        ),
+        exports_blueprint(
+            access,
+            partial(check_visible, access, surveys),
+            queue=pages.queue,
+            results=pages.results,
+            directory=names,
+            dataset=pages.dataset,
+            formats=pages.formats,
+            label_studio_url=pages.label_studio_url,
         ),
         gallery_blueprint(
             access,
@@ -165,7 +194,7 @@ def _add_pages(app: Flask, pages: Pages) -> None:
         blueprint.before_request(take_slot)
         blueprint.teardown_request(give_slot_back)
         # Another site's page, or Label Studio's own on this host, must not act for who is signed in.
-        blueprint.before_request(csrf.protect)
+        blueprint.before_request(protect)
         app.register_blueprint(blueprint)
     app.context_processor(lambda: {"visitor": g.get("visitor")})
     app.after_request(_protected)

@@ -3,7 +3,7 @@
 A person pastes a token of theirs, or uses the session that their browser has at Label Studio: cookies know hosts but
 no ports, so its `sessionid` arrives here too where both have the same host name. Either is checked with Label Studio
 when it is first used and again each minute. Our own cookie is signed and holds the token, or the word that the session
-is to be used; never the session itself.
+is to be used; never the session itself. A script sends its token along with each request, where scripts are let in.
 """
 
 import threading
@@ -40,6 +40,8 @@ MOST_CHECKS = 4096
 LONGEST_TOKEN = 1000
 """A personal access token has about 250 characters, and a cookie has room for 4,000."""
 LABEL_STUDIO_COOKIE = "sessionid"
+SCRIPT_SCHEME = "Token"
+"""As Label Studio's own API has it."""
 
 
 class Person(Protocol):
@@ -125,11 +127,28 @@ class Access:
             g.visitor = self.recognize(credential)
         except Unauthorized:
             self._turn_away()
-        if session.get("person", g.visitor.person.id) != g.visitor.person.id:
+        if not is_script() and session.get("person", g.visitor.person.id) != g.visitor.person.id:
             name = g.visitor.person.name
             forget()
             _to_sign_in(f"Your browser is now signed in to Label Studio as {name}: sign in here again.")
         return g.visitor  # type: ignore[no-any-return]
+
+    def let_scripts_in(self) -> None:
+        """Before a request: who sends a token of Label Studio's along, `Authorization: Token …`, is its owner.
+
+        Then no cookie counts, and no page of another site can have sent it: browsers add no such header by themselves.
+        A header of another scheme is not for us: a proxy's password, for one, which browsers do send by themselves.
+        Where nobody is signed in either way, the request ends here.
+        """
+        scheme, _, token = request.headers.get("Authorization", "").strip().partition(" ")
+        if scheme.lower() == SCRIPT_SCHEME.lower():
+            g.script_token = token.strip()
+            if problem := _unfit(g.script_token):
+                _refuse_script(problem)
+        elif self._credential() is None:
+            if not wants_page():
+                _refuse_script("Nobody is signed in: send a token of Label Studio's along, Authorization: Token …")
+            _to_sign_in()
 
     def check(self, visitor: Visitor, project_id: int) -> None:
         """Raise `NotFound` for a project that the visitor may not see, as for one that doesn't exist."""
@@ -180,6 +199,8 @@ class Access:
             for digest in list(self._visitors):
                 if visitor is not None and self._visitors.get(digest) is visitor:
                     self._visitors.pop(digest, None)
+        if is_script():
+            _refuse_script("Label Studio doesn't accept this token: it is wrong, was revoked or has run out")
         is_token = "token" in session
         forget()
         _to_sign_in(
@@ -189,6 +210,8 @@ class Access:
         )
 
     def _credential(self) -> Credential | None:
+        if is_script():
+            return Credential(token=g.script_token)
         if token := session.get("token"):
             return Credential(token=token)
         if session.get("by_session") and (theirs := request.cookies.get(LABEL_STUDIO_COOKIE)):
@@ -311,8 +334,21 @@ def forget() -> None:
     g.pop("visitor", None)
 
 
+def is_script() -> bool:
+    """Whether the current request is a script's that was let in."""
+    return "script_token" in g
+
+
+def _refuse_script(message: str) -> NoReturn:
+    answer = make_response(jsonify(error=message), 401)
+    answer.headers["WWW-Authenticate"] = SCRIPT_SCHEME
+    abort(answer)
+
+
 def wants_page() -> bool:
     """Whether the current request is a person's browser going somewhere, rather than a script or a picture."""
+    if is_script():
+        return False
     asked = request.headers.get("Accept", "")
     return not asked or "text/html" in asked
 

@@ -10,17 +10,19 @@ from pathlib import Path
 from typing import Protocol
 
 from cachetools import LRUCache, TTLCache, cached
-from flask import Blueprint, flash, redirect, render_template, url_for
+from flask import Blueprint, redirect, render_template, url_for
 from werkzeug.wrappers import Response
 
 from service.domain.model import Agreement, State, Task
-from service.domain.work import ExportWork
+from service.domain.work import NO_DATASET, ExportJob
 from service.errors import NegativesError, NotFound, SetupError
-from service.export.share import BAND, DatasetShare, dataset_share
+from service.export.formats import dataset_share
+from service.export.share import DatasetShare
 from service.label_studio.labeling import read_labeling
 from service.review.survey import ProjectStatus, survey
-from service.web.access import Access, Visitor
+from service.web.access import Access
 from service.web.directory import Directory
+from service.web.exports import Results, shown
 
 PATIENCE_SECONDS = 2.0
 """A page waits so long for a project to be read; a large one takes half a minute the first time."""
@@ -29,7 +31,6 @@ MOST_PROJECTS = 32
 MOST_NOTES = 200
 MOST_EXPORTS = 10
 REFRESH_SECONDS = 3
-NO_DATASET = "No dataset is set: NEGATIVES_DATASET names the data.yaml to export into."
 STATES = (State.ACCEPTED, State.REJECTED, State.PENDING, State.UNSURE, State.STALE)
 """In the order of the pages."""
 
@@ -61,30 +62,6 @@ class FailedJob(Protocol):
         """Why, for people."""
 
 
-class ExportJob(Protocol):
-    """An export that was asked for."""
-
-    @property
-    def project_id(self) -> int:
-        """Its project."""
-
-    @property
-    def at(self) -> datetime:
-        """When it changed last."""
-
-    @property
-    def is_over(self) -> bool:
-        """Whether it has ended."""
-
-    @property
-    def message(self) -> str:
-        """What came of it."""
-
-    @property
-    def failed(self) -> bool:
-        """Whether it wrote less than it should have."""
-
-
 class Counts(Protocol):
     """What is in flight."""
 
@@ -107,9 +84,6 @@ class Counts(Protocol):
 
 class Queue(Protocol):
     """The jobs."""
-
-    def put(self, work: ExportWork) -> object:
-        """Make the work durable."""
 
     def counts(self) -> Counts:
         """What is in flight and what failed."""
@@ -176,6 +150,13 @@ class Surveys:
         )
         self.connected = connected
         """The projects that call this service."""
+
+    def check(self, project_id: int) -> None:
+        """Raise `SetupError` for a project that doesn't call this service."""
+        if project_id not in self.connected():
+            raise SetupError(
+                f"Project {project_id} isn't connected to this service. Run: negatives setup --project {project_id}"
+            )
 
     def standing(self, project_id: int) -> Standing:
         """Where a project stands, or why that can't be told. Raises what Label Studio says when it doesn't even tell
@@ -246,11 +227,18 @@ def overview_blueprint(
     surveys: Surveys,
     *,
     queue: Queue,
+    results: Results,
     dataset: str,
+    band: tuple[float, float],
+    formats: Sequence[str],
     label_studio_url: str,
     timer: Callable[[], float] = time.monotonic,
 ) -> Blueprint:
-    """The overview of all projects and of each; `dataset` is the data.yaml to export into, empty when there is none."""
+    """The overview of all projects and of each.
+
+    `dataset` is the data.yaml to export into, empty when there is none, `band` the share of negatives that helps there,
+    and `formats` are those that a ZIP can have.
+    """
     blueprint = Blueprint("overview", __name__)
 
     @cached(TTLCache(1, SHARE_SECONDS, timer=timer), lock=threading.Lock())
@@ -261,14 +249,6 @@ def overview_blueprint(
             return Share(dataset, dataset_share(Path(dataset)))
         except NegativesError as error:
             return Share(dataset, trouble=str(error))
-
-    def visible(visitor: Visitor, project_id: int) -> None:
-        """Raise unless the visitor may see the project and it calls this service."""
-        access.check(visitor, project_id)
-        if project_id not in surveys.connected():
-            raise SetupError(
-                f"Project {project_id} isn't connected to this service. Run: negatives setup --project {project_id}"
-            )
 
     @blueprint.get("/")
     def home() -> Response:
@@ -285,13 +265,15 @@ def overview_blueprint(
             except NotFound:  # deleted this very moment
                 continue
         jobs, exports = queue.counts(), queue.exports()
-        exporting = {job.project_id for job in exports if not job.is_over and job.project_id in seen}
+        exporting = {
+            job.project_id: shown(job, results) for job in exports if not job.is_over and job.project_id in seen
+        }
         return render_template(
             "overview.html",
             standings=standings,
             states=STATES,
             share=share(_last(exports)) if seen else None,
-            band=BAND,
+            band=band,
             jobs=jobs if seen else None,
             failed=[job for job in jobs.failed if job.project_id in seen],
             look_failure=_fit_for(seen, jobs.look_failure) if seen else None,
@@ -304,46 +286,46 @@ def overview_blueprint(
 
     @blueprint.get("/projects/<int:project_id>/")
     def project(project_id: int) -> str:
-        visitor = access.visitor()
-        visible(visitor, project_id)
+        check_visible(access, surveys, project_id)
         standing = surveys.standing(project_id)
         jobs, all_exports = queue.counts(), queue.exports()
         exports = [job for job in all_exports if job.project_id == project_id][:MOST_EXPORTS]
         notes = standing.status.notes if standing.status else ()
-        is_exporting = any(not job.is_over for job in exports)
+        under_way = [job.work for job in exports if not job.is_over]
         return render_template(
             "project.html",
             project=standing,
             states=STATES,
             share=share(_last(all_exports)),
-            band=BAND,
+            band=band,
             jobs=jobs,
             failed=[job for job in jobs.failed if job.project_id == project_id],
             look_failure=_fit_for([project_id], jobs.look_failure),
-            exports=exports,
-            is_exporting=is_exporting,
+            exports=[shown(job, results) for job in exports],
+            is_exporting=any(not work.zip_format and not work.is_dry for work in under_way),
+            is_looking_ahead=any(work.is_dry for work in under_way),
+            formats=formats,
             attention=[note for note in notes if note.shortfall is None],
             short=[note for note in notes if note.shortfall is not None],
             most_notes=MOST_NOTES,
             label_studio_url=label_studio_url,
-            refresh=REFRESH_SECONDS if jobs.waiting or jobs.running or is_exporting or standing.is_being_read else 0,
+            refresh=REFRESH_SECONDS if jobs.waiting or jobs.running or under_way or standing.is_being_read else 0,
         )
-
-    @blueprint.post("/projects/<int:project_id>/export")
-    def export(project_id: int) -> Response:
-        visible(access.visitor(), project_id)
-        if not dataset:
-            raise SetupError(NO_DATASET)
-        queue.put(ExportWork(project_id))
-        flash("The export is under way; what comes of it is told here.", "good")
-        return redirect(url_for("overview.project", project_id=project_id), 303)
 
     return blueprint
 
 
+def check_visible(access: Access, surveys: Surveys, project_id: int) -> None:
+    """Raise unless the visitor may see the project and it calls this service."""
+    access.check(access.visitor(), project_id)
+    surveys.check(project_id)
+
+
 def _last(exports: Sequence[ExportJob]) -> datetime | None:
-    """When the last of them ended: the dataset is another one since."""
-    return max((job.at for job in exports if job.is_over), default=None)
+    """When the last of them ended that wrote into the dataset: it is another one since."""
+    return max(
+        (job.at for job in exports if job.is_over and not (job.work.zip_format or job.work.is_dry)), default=None
+    )
 
 
 def _fit_for(seen: Collection[int], failure: str | None) -> str | None:

@@ -3,6 +3,7 @@ import os
 import subprocess
 import sys
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,8 @@ from service.batch.labels import Labels, image_paths
 from service.domain.geometry import Box
 from service.domain.model import Cause, Rules
 from service.errors import UsageError
-from service.export.repository import locate
+from service.export.manifest import MANIFEST, read_manifest
+from service.export.model import Row
 
 RULES = Rules(patches=3, min_size=30, max_size=60)
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -84,26 +86,34 @@ def placed(into: Path, stem: str) -> list[Box]:
     return [Box.sized(one["x"], one["y"], one["width"], one["height"]) for one in patches]
 
 
+def rows(into: Path) -> tuple[Row, ...]:
+    """The manifest."""
+    return read_manifest((into / "negative_samples" / MANIFEST).read_bytes(), "")
+
+
 def test_the_plain_layout_comes_out(photos: Path, tmp_path: Path) -> None:
     """Per negative an image and a zero-byte label, per source its metadata, and one contact sheet beside them."""
     done = run(photos, tmp_path / "out")
-    stems = [f"field{source}_neg_{number}" for source in range(3) for number in (1, 2, 3)]
-    expected = {f"negative_samples/{stem}{suffix}" for stem in stems for suffix in (".jpg", ".txt")}
+    stems = [row.stem for row in rows(tmp_path / "out")]
+    expected = {f"negative_samples/{stem}{suffix}" for stem in stems for suffix in (".png", ".txt")}
     expected |= {f"negative_samples/field{source}_negative_metadata.json" for source in range(3)}
-    files = tree(tmp_path / "out")
-    assert set(files) == expected | {"contact_sheet.png"}
+    files = {name: content for name, content in tree(tmp_path / "out").items() if "/.negatives/" not in name}
+    assert len(stems) == 9
+    assert set(files) == expected | {"contact_sheet.png", f"negative_samples/{MANIFEST}"}
     assert all(files[f"negative_samples/{stem}.txt"] == b"" for stem in stems)
     assert (done.images, done.written, done.there, done.short, done.failures) == (3, 9, 0, (), ())
 
 
 def test_the_images_are_what_their_boxes_say(photos: Path, tmp_path: Path) -> None:
-    """Each is the crop of its source at the place that the metadata names."""
+    """Each is the crop of its source at the place that the metadata names, pixel for pixel."""
     run(photos, tmp_path / "out")
+    of_field1 = [row for row in rows(tmp_path / "out") if row.source.name == "field1.png"]
+    assert [row.cut for row in of_field1] == placed(tmp_path / "out", "field1")
     with Image.open(photos / "field1.png") as source:
-        for number, box in enumerate(placed(tmp_path / "out", "field1"), 1):
-            with Image.open(tmp_path / "out" / "negative_samples" / f"field1_neg_{number}.jpg") as negative:
-                expected = np.asarray(source.crop((box.left, box.top, box.right, box.bottom)).convert("RGB"), dtype=int)
-                assert np.abs(np.asarray(negative, dtype=int) - expected).mean() < 3
+        for row in of_field1:
+            with Image.open(tmp_path / "out" / "negative_samples" / row.file) as negative:
+                expected = source.crop((row.cut.left, row.cut.top, row.cut.right, row.cut.bottom))
+                assert np.array_equal(np.asarray(negative), np.asarray(expected))
 
 
 def test_no_negative_touches_a_labelled_object(photos: Path, tmp_path: Path) -> None:
@@ -118,14 +128,13 @@ def test_no_negative_touches_a_labelled_object(photos: Path, tmp_path: Path) -> 
         assert all(area.intersection(thing).area == 0 for thing in objects)
 
 
-def test_the_metadata_says_that_nobody_reviewed(photos: Path, tmp_path: Path) -> None:
-    """Its origin is a file with its digest, not Label Studio, and nobody accepted it."""
+def test_the_manifest_says_that_nobody_reviewed(photos: Path, tmp_path: Path) -> None:
+    """The origin is a file with its digest, not Label Studio, and nobody accepted it."""
     run(photos, tmp_path / "out")
-    provenance = metadata(tmp_path / "out", "field0")["provenance"]
-    assert isinstance(provenance, dict)
-    assert set(provenance["file"]) == {"name", "sha256"}
-    assert "label_studio" not in provenance
-    assert all((one["accepted_by"], one["accepted_at"]) == ([], None) for one in provenance["patches"])
+    for row in rows(tmp_path / "out"):
+        assert (row.studio.startswith("negatives sample "), row.project) == (True, 0)
+        assert row.source.sha256 == sha256((photos / row.source.name).read_bytes()).hexdigest()
+        assert (row.reviewers, row.annotations, row.accepted_at) == ((), (), None)
 
 
 def test_again_nothing_is_added(photos: Path, tmp_path: Path) -> None:
@@ -145,9 +154,17 @@ def test_another_run_adds_and_keeps(photos: Path, tmp_path: Path) -> None:
     done = run(photos, tmp_path / "out", seed=2)
     after = tree(tmp_path / "out" / "negative_samples")
     assert (done.written, done.earlier) == (9, 9)
-    assert {name: after[name] for name in before if not name.endswith(".json")} == {
-        name: content for name, content in before.items() if not name.endswith(".json")
-    }
+    pictures = {name for name in before if name.endswith((".png", ".txt"))}
+    assert {name: after[name] for name in pictures} == {name: before[name] for name in pictures}
+
+
+def test_what_would_not_be_placed_any_more_is_taken_out(photos: Path, tmp_path: Path) -> None:
+    """An object that was labelled since fills the picture; the others stay."""
+    run(photos, tmp_path / "out")
+    (photos / "field0.txt").write_text("0 0.5 0.5 1 1")
+    done = run(photos, tmp_path / "out")
+    assert (done.written, done.there, done.taken_out, done.earlier) == (0, 6, 3, 0)
+    assert {row.source.name for row in rows(tmp_path / "out")} == {"field1.png", "field2.png"}
 
 
 def test_a_picture_without_labels_is_passed_over(photos: Path, tmp_path: Path) -> None:
@@ -186,9 +203,9 @@ def test_a_turned_picture_is_sampled_upright(photos: Path, tmp_path: Path) -> No
     rules, roi = Rules(patches=1, min_size=100, max_size=100), Box(100, 0, 200, 100)
     done = run(photos, tmp_path / "out", paths=(photos / "field0.png",), rules=rules, roi=roi)
     assert (done.short, placed(tmp_path / "out", "field0")) == ((), [Box(100, 0, 200, 100)])
-    with Image.open(tmp_path / "out" / "negative_samples" / "field0_neg_1.jpg") as negative:
-        difference = np.asarray(negative, dtype=int) - np.asarray(whole.crop((100, 0, 200, 100)), dtype=int)
-    assert np.abs(difference).mean() < 3
+    (row,) = rows(tmp_path / "out")
+    with Image.open(tmp_path / "out" / "negative_samples" / row.file) as negative:
+        assert np.array_equal(np.asarray(negative), np.asarray(whole.crop((100, 0, 200, 100))))
 
 
 def test_shortfalls_are_told_picture_by_picture(photos: Path, tmp_path: Path) -> None:
@@ -280,8 +297,8 @@ def test_pictures_of_the_same_name_keep_apart(photos: Path, tmp_path: Path) -> N
     picture(other / "field0.png", seed=9)
     (other / "field0.txt").write_text("")
     done = run(photos, tmp_path / "out", paths=(photos / "field0.png", other / "field0.png"))
-    names = sorted(path.name for path in locate(tmp_path / "out").metadata.glob("*.json"))
-    assert (done.written, names) == (6, ["field0_1_negative_metadata.json", "field0_negative_metadata.json"])
+    names = sorted(path.name for path in (tmp_path / "out" / "negative_samples").glob("*.json"))
+    assert (done.written, len(names), len(rows(tmp_path / "out"))) == (6, 2, 6)
 
 
 def test_a_foreign_contact_sheet_is_left_alone(photos: Path, tmp_path: Path) -> None:
@@ -333,7 +350,7 @@ def test_the_command_needs_no_settings(photos: Path, tmp_path: Path) -> None:
             f"  contact sheet {tmp_path / 'out' / 'contact_sheet.png'}",
         ],
     )
-    assert len(list((tmp_path / "out" / "negative_samples").glob("*.jpg"))) == 6
+    assert len(list((tmp_path / "out" / "negative_samples").glob("*.png"))) == 6
 
 
 def test_the_command_sums_up_what_is_short(photos: Path, tmp_path: Path) -> None:

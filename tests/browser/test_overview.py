@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import pytest
@@ -85,7 +86,12 @@ def shown(page: Page, project_id: int) -> dict[str, int]:
 def keep(page: Page, name: str) -> None:
     """A picture of the whole page on a laptop and a phone, light and dark, in `artifacts`."""
     ARTIFACTS.mkdir(exist_ok=True)
-    for kind, size, scheme in (("", LAPTOP, "light"), ("-dark", LAPTOP, "dark"), ("-phone", PHONE, "light")):
+    for kind, size, scheme in (
+        ("", LAPTOP, "light"),
+        ("-dark", LAPTOP, "dark"),
+        ("-phone", PHONE, "light"),
+        ("-phone-dark", PHONE, "dark"),
+    ):
         page.set_viewport_size(size)
         page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
         page.screenshot(path=ARTIFACTS / f"{name}{kind}.png", full_page=True)
@@ -126,18 +132,19 @@ def test_an_export_tells_what_came_of_it(
 ) -> None:
     """Without loading the page again; the dataset's share is counted anew."""
     page = overview(window(EMAIL), service)
-    page.goto(f"{service.url}/projects/{reviewed.project_id}/")
+    project = f"{service.url}/projects/{reviewed.project_id}/"
+    page.goto(project)
     expect(page.get_by_text("1 of 40")).to_be_visible()
-    page.get_by_role("button", name="Export what is accepted").click()
-    expect(page.get_by_text("The export is under way")).to_be_visible()
-    expect(page.get_by_role("button", name="Export what is accepted")).to_be_disabled()
+    page.get_by_role("button", name="Export into the dataset").click()
+    expect(page.get_by_role("heading", name="Export: into the dataset")).to_be_visible()
     keep(page, "exporting")
     page.evaluate("document.body.dataset.notLoadedAgain = 'yes'")
-    expect(page.get_by_text("3 negatives written")).to_be_visible()
-    expect(page.get_by_role("button", name="Export what is accepted")).to_be_enabled()
+    expect(page.get_by_text("3 negatives written.")).to_be_visible()
     expect(page.get_by_role("status")).to_contain_text("All work is done")
     assert page.evaluate("document.body.dataset.notLoadedAgain") == "yes"
+    page.goto(project)
     expect(page.get_by_text("4 of 43")).to_be_visible()
+    expect(page.get_by_role("button", name="Export into the dataset")).to_be_enabled()
     assert len(list((dataset / "images/train").iterdir())) == 43
     keep(page, "project")
 
@@ -152,7 +159,11 @@ def test_nothing_is_cut_off_on_a_phone(
     page.goto(service.url)
     assert page.evaluate("document.documentElement.scrollWidth") == width
     overview(page, service)
-    for path in ("/projects/", f"/projects/{reviewed.project_id}/"):
+    project = f"/projects/{reviewed.project_id}/"
+    page.goto(service.url + project)
+    page.get_by_role("button", name="Download a ZIP").click()
+    expect(page.get_by_role("link", name="Download the ZIP")).to_be_visible()
+    for path in (urlsplit(page.url).path, "/projects/", project):
         page.goto(service.url + path)
         assert page.evaluate("document.documentElement.scrollWidth") == width
 

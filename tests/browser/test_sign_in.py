@@ -125,7 +125,7 @@ def test_a_page_of_label_studio_s_can_t_act_here(
                 document.body.append(form);
                 form.submit();
             }""",
-            f"{service.url}/projects/{connected.project_id}/export",
+            f"{service.url}/projects/{connected.project_id}/exports",
         )
     assert going.value is not None
     assert going.value.status == 400

@@ -2,7 +2,16 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from service.domain.work import LANES, ProposeWork, lane_of, mark_of, work_for_changes, work_for_tasks
+from service.domain.work import (
+    LANES,
+    ExportWork,
+    Progress,
+    ProposeWork,
+    lane_of,
+    mark_of,
+    work_for_changes,
+    work_for_tasks,
+)
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -44,3 +53,31 @@ def test_one_moment_is_one_mark() -> None:
     """However its zone was written."""
     elsewhere = NOON.astimezone(timezone(timedelta(hours=5)))
     assert mark_of(NOON) == mark_of(elsewhere) == "2026-03-01T12:00:00+00:00"
+
+
+@pytest.mark.parametrize("more", [{"limit_to_band": True}, {"is_dry": True}])
+def test_a_zip_is_made_whole_or_not_at_all(more: dict[str, bool]) -> None:
+    """There is no share to keep to in it, and nothing to look ahead to."""
+    with pytest.raises(ValueError, match="ZIP"):
+        ExportWork(1, "yolo", **more)
+
+
+@pytest.mark.parametrize(
+    ("work", "words"),
+    [
+        (ExportWork(1), "into the dataset"),
+        (ExportWork(1, limit_to_band=True), "into the dataset, within the band"),
+        (ExportWork(1, is_dry=True), "what would happen"),
+        (ExportWork(1, limit_to_band=True, is_dry=True), "what would happen, within the band"),
+        (ExportWork(1, "coco"), "ZIP, coco"),
+    ],
+)
+def test_exports_of_different_kinds_are_called_differently(work: ExportWork, words: str) -> None:
+    """In a list, people tell them apart."""
+    assert work.words == words
+
+
+def test_progress_is_told_as_far_as_it_is_known() -> None:
+    """Where nobody knows how much there is, only what is done."""
+    assert Progress("cutting patches", 1200, 4000).words == "cutting patches: 1,200 of 4,000"
+    assert Progress("reading tasks", 1200, 0).words == "reading tasks: 1,200"

@@ -12,11 +12,12 @@ from service.demo.annotator import Annotator, Json, Prediction
 from service.demo.background import emptiest_rectangle
 from service.demo.loop import Picture, make_repository
 from service.domain.geometry import Box
+from service.export.manifest import MANIFEST, read_manifest
 from tests.bccd import Photo, photos
 from tests.service_process import ServiceProcess, wait_for
 
 HERE = Path(__file__).resolve().parent
-ULTRALYTICS = HERE.parents[1] / ".venv-ultralytics" / "bin" / "python"
+READERS = HERE.parents[1] / ".venv-readers" / "bin" / "python"
 
 
 def background(photo: Photo) -> tuple[Box, dict[str, float]]:
@@ -68,17 +69,16 @@ def test_an_roi_becomes_negatives_that_ultralytics_reads_as_background(
 
     assert done.returncode == 0, done.stdout + done.stderr
     after = read_with_ultralytics(data_yaml, tmp_path)
+    rows = read_manifest((data_yaml.parent / MANIFEST).read_bytes(), MANIFEST)
     negatives = {Path(path).name for path in after["backgrounds"]} - {Path(path).name for path in before["backgrounds"]}
-    assert len(negatives) == len(accepted)
+    assert negatives == {row.name for row in rows}
     assert after["objects"] == before["objects"]
-    records = [json.loads(path.read_text()) for path in (data_yaml.parent / "negative_samples").glob("*.json")]
-    exported = {record["region"] for document in records for record in document["provenance"]["patches"]}
-    assert exported == accepted
-    for document in records:
-        photo, _ = shown[document["provenance"]["label_studio"]["task"]]
-        for patch in document["patches"]:
-            box = Box.sized(patch["x"], patch["y"], patch["width"], patch["height"])
-            assert not [thing for thing in photo.objects if thing.box.touches(box)]
+    assert {row.patch for row in rows} == accepted
+    for row in rows:
+        photo, _ = shown[row.task]
+        assert (data_yaml.parent / "images" / row.split / photo.path.name).is_file()
+        assert row.pixels == "lossless"
+        assert not [thing for thing in photo.objects if thing.box.touches(row.cut)]
 
 
 def is_among(ids: set[str], patch: Json) -> bool:
@@ -91,7 +91,7 @@ def read_with_ultralytics(data_yaml: Path, scratch: Path) -> dict[str, list[str]
     for cache in data_yaml.parent.rglob("*.cache"):
         cache.unlink()
     done = subprocess.run(
-        [ULTRALYTICS, HERE / "read_with_ultralytics.py", data_yaml],
+        [READERS, HERE / "read_with_ultralytics.py", data_yaml, "train", "val"],
         env={**os.environ, "YOLO_CONFIG_DIR": str(scratch), "YOLO_OFFLINE": "true", "YOLO_VERBOSE": "false"},
         capture_output=True,
         text=True,

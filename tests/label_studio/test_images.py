@@ -1,7 +1,10 @@
 import io
-from base64 import urlsafe_b64decode
+from base64 import b64encode, urlsafe_b64decode
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from hashlib import md5, sha256
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -11,7 +14,7 @@ from PIL import Image
 
 from service.errors import ImageError, LabelStudioUnavailable
 from service.label_studio.auth import LabelStudioAuth
-from service.label_studio.images import ImageLimits, ImageSource, source_name
+from service.label_studio.images import Announced, ImageLimits, ImageSource, Validators, source_name
 from tests.factories import task
 
 STUDIO = "http://studio.internal:8080"
@@ -54,11 +57,16 @@ class FakeFiles:
         limits: ImageLimits = LIMITS,
     ) -> Image.Image:
         """Open a task's image from here, as the service does."""
-        one = replace(task(), image=image, size=size)
+        with self.source(url, limits) as source:
+            return source.open(replace(task(), image=image, size=size))
+
+    @contextmanager
+    def source(self, url: str = STUDIO, limits: ImageLimits = LIMITS) -> Iterator[ImageSource]:
+        """Images from here."""
         with httpx.Client(
             auth=LabelStudioAuth(url, TOKEN), transport=httpx.MockTransport(self), follow_redirects=True
         ) as http:
-            return ImageSource(url, http, limits).open(one)
+            yield ImageSource(url, http, limits)
 
 
 def opened(data: bytes, **more: Any) -> Image.Image:
@@ -370,6 +378,268 @@ def test_an_address_that_is_none_is_refused() -> None:
     """A broken address in the task's data is told, not raised."""
     with pytest.raises(ImageError, match="the image of task 7 can't be fetched: InvalidURL"):
         FakeFiles(b"").open("http://pictures.example:port/a.png")
+
+
+# ---------------------------------------------------------------- into a file
+
+ADDRESS = f"{STUDIO}/data/upload/3/field.png"
+DATA = bytes(range(256)) * 400
+
+
+class Silent(httpx.SyncByteStream):
+    """A body of which no header says how long it is."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield self.data
+
+
+def part(request: httpx.Request, **headers: str) -> httpx.Response:
+    """What a host answers to who asks for a part of the file."""
+    first, _, last = request.headers["Range"].removeprefix("bytes=").partition("-")
+    start, stop = int(first), min(len(DATA), int(last or len(DATA)) + 1)
+    told = {"Content-Range": f"bytes {start}-{stop - 1}/{len(DATA)}", **headers}
+    return httpx.Response(206, content=DATA[start:stop], headers=told)
+
+
+def test_a_download_is_the_file_and_its_digest(tmp_path: Path) -> None:
+    """Written to a new file; what its host says of it comes along."""
+    files = FakeFiles(lambda request: part(request, ETag='"1"'))
+    with files.source() as source:
+        download = source.download(ADDRESS, "the image", tmp_path / "a")
+    assert (tmp_path / "a").read_bytes() == DATA
+    assert (download.sha256, download.bytes) == (sha256(DATA).hexdigest(), len(DATA))
+    assert download.announced == Announced(len(DATA), {}, Validators('"1"'), has_end=True)
+    assert len(files.asked) == 1
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        lambda _: httpx.Response(200, content=DATA),
+        lambda _: httpx.Response(200, content=iter([DATA[:99], DATA[99:]])),
+        lambda request: part(request) if "Range" in request.headers else httpx.Response(500),
+        lambda request: httpx.Response(416 if "Range" in request.headers else 200, content=DATA),
+        # Only the beginning, or one that doesn't say which part, or one that is packed: asked again for all of it.
+        lambda request: (
+            httpx.Response(206, content=DATA[:99], headers={"Content-Range": f"bytes 0-98/{len(DATA)}"})
+            if "Range" in request.headers
+            else httpx.Response(200, content=DATA)
+        ),
+        lambda request: httpx.Response(206 if "Range" in request.headers else 200, content=DATA),
+    ],
+)
+def test_a_download_is_whole_however_a_host_sends_it(
+    tmp_path: Path, answer: Callable[[httpx.Request], httpx.Response]
+) -> None:
+    """At once, in pieces, or as a part that is all of it; a part that isn't all is never taken for the file."""
+    with FakeFiles(answer).source() as source:
+        assert source.download(ADDRESS, "the image", tmp_path / "a").bytes == len(DATA)
+    assert (tmp_path / "a").read_bytes() == DATA
+
+
+def test_a_host_that_sends_only_parts_is_refused(tmp_path: Path) -> None:
+    """Half an image is none."""
+
+    def half(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(206, content=DATA[:99], headers={"Content-Range": f"bytes 0-98/{len(DATA)}"})
+
+    with FakeFiles(half).source() as source, pytest.raises(ImageError, match=r"the image can't be fetched: .* parts"):
+        source.download(ADDRESS, "the image", tmp_path / "a")
+    assert list(tmp_path.iterdir()) == []
+
+
+def breaks_off() -> Iterator[bytes]:
+    """A body that ends in the middle."""
+    yield DATA
+    raise httpx.ReadError("cut")
+
+
+@pytest.mark.parametrize(
+    ("answer", "error", "message"),
+    [
+        (httpx.Response(200, content=breaks_off()), LabelStudioUnavailable, "the image can't be fetched: ReadError"),
+        (
+            httpx.Response(200, headers={"Content-Length": "200000"}, stream=Silent(DATA)),
+            LabelStudioUnavailable,
+            "the image broke off: 102,400 of 200,000 bytes came",
+        ),
+        (httpx.Response(200, stream=Silent(bytes(1_000_001))), ImageError, "larger than 1,000,000 bytes"),
+        (httpx.Response(404), ImageError, "answered 404"),
+        (httpx.Response(503), LabelStudioUnavailable, "can't be fetched now: 503"),
+    ],
+)
+def test_a_download_that_fails_leaves_no_file(
+    tmp_path: Path, answer: httpx.Response, error: type[Exception], message: str
+) -> None:
+    """Not even half of one."""
+    with FakeFiles(lambda _: answer).source() as source, pytest.raises(error, match=message):
+        source.download(ADDRESS, "the image", tmp_path / "a")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_download_never_takes_another_files_place(tmp_path: Path) -> None:
+    """Two that chose one path would mix their pictures up."""
+    (tmp_path / "a").write_bytes(b"another")
+    with FakeFiles(DATA).source() as source, pytest.raises(FileExistsError):
+        source.download(ADDRESS, "the image", tmp_path / "a")
+    assert (tmp_path / "a").read_bytes() == b"another"
+
+
+def test_a_body_without_end_is_told(tmp_path: Path) -> None:
+    """Where nothing says how long a file is, nobody knows whether it is all of it."""
+    with FakeFiles(lambda _: httpx.Response(200, stream=Silent(DATA))).source() as source:
+        announced = source.download(ADDRESS, "the image", tmp_path / "a").announced
+    assert (announced.bytes, announced.has_end) == (None, False)
+
+
+# ---------------------------------------------------------------- what a host says of a file
+
+
+@pytest.mark.parametrize(
+    ("validators", "header"),
+    [
+        (Validators('"1"', "Mon, 01 Jan 2024 00:00:00 GMT"), ("if-none-match", '"1"')),
+        (Validators('W/"1"'), ("if-none-match", 'W/"1"')),
+        (Validators("", "Mon, 01 Jan 2024 00:00:00 GMT"), ("if-modified-since", "Mon, 01 Jan 2024 00:00:00 GMT")),
+    ],
+)
+@pytest.mark.parametrize("status", [200, 304])
+def test_a_file_is_unchanged_if_its_host_says_so(validators: Validators, header: tuple[str, str], status: int) -> None:
+    """Asked by its ETag, or else by the date; a body that comes all the same isn't read."""
+    read: list[int] = []
+
+    def body() -> Iterator[bytes]:
+        read.append(1)
+        yield DATA
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        assert request.headers[header[0]] == header[1]
+        assert ("if-none-match" in request.headers) != ("if-modified-since" in request.headers)
+        assert "range" not in request.headers
+        return httpx.Response(status, content=body())
+
+    with FakeFiles(answer).source() as source:
+        assert source.is_unchanged(ADDRESS, "the image", validators) == (status == 304)
+    assert read == []
+
+
+def test_without_validators_nobody_is_asked() -> None:
+    """Every answer would be the whole file."""
+    files = FakeFiles(DATA)
+    with files.source() as source:
+        assert not source.is_unchanged(ADDRESS, "the image", Validators())
+    assert files.asked == []
+
+
+MD5, SHA256 = md5(DATA), sha256(DATA)
+BASE64_MD5, BASE64_SHA256 = (b64encode(one.digest()).decode() for one in (MD5, SHA256))
+
+
+@pytest.mark.parametrize(
+    ("headers", "digests"),
+    [
+        ({}, {}),
+        ({"ETag": f'"{MD5.hexdigest()}"'}, {"md5": MD5.hexdigest()}),
+        ({"ETag": f'W/"{MD5.hexdigest()}"'}, {}),
+        ({"ETag": f'"{MD5.hexdigest()}-3"'}, {}),
+        ({"ETag": '"abc"'}, {}),
+        ({"Content-MD5": BASE64_MD5}, {"md5": MD5.hexdigest()}),
+        ({"Content-MD5": "nonsense"}, {}),
+        ({"Content-MD5": BASE64_SHA256}, {}),
+        ({"x-ms-blob-content-md5": BASE64_MD5}, {"md5": MD5.hexdigest()}),
+        ({"x-goog-hash": f"crc32c=n03x6A==, md5={BASE64_MD5}"}, {"md5": MD5.hexdigest()}),
+        ({"Digest": f"SHA-256={BASE64_SHA256}"}, {"sha256": SHA256.hexdigest()}),
+        ({"Repr-Digest": f"sha-256=:{BASE64_SHA256}:"}, {"sha256": SHA256.hexdigest()}),
+        ({"Repr-Digest": f"sha-512=:{BASE64_SHA256}:"}, {}),
+        (
+            {"ETag": f'"{"0" * 32}"', "Content-MD5": BASE64_MD5, "Digest": f"sha-256={BASE64_SHA256}"},
+            {"md5": MD5.hexdigest(), "sha256": SHA256.hexdigest()},
+        ),
+    ],
+)
+def test_digests_that_a_host_tells(headers: dict[str, str], digests: dict[str, str]) -> None:
+    """S3's ETag of an object in one piece, and the headers that say so in words; what isn't one is none."""
+    with FakeFiles(lambda _: httpx.Response(200, content=DATA, headers=headers)).source() as source:
+        assert source.sample(ADDRESS, "the image", 0, 10)[0].digests == digests
+
+
+def test_the_digest_of_a_part_is_not_the_files() -> None:
+    """`Content-MD5` is of what is sent."""
+    with FakeFiles(lambda request: part(request, **{"Content-MD5": BASE64_MD5})).source() as source:
+        assert source.sample(ADDRESS, "the image", 0, 10)[0].digests == {}
+
+
+@pytest.mark.parametrize(
+    ("changed", "age", "kept"),
+    [
+        ("Mon, 01 Jan 2024 00:00:00 GMT", "Mon, 01 Jan 2024 00:01:00 GMT", True),
+        ("Mon, 01 Jan 2024 00:00:00 GMT", "Mon, 01 Jan 2024 00:00:59 GMT", False),
+        ("Mon, 01 Jan 2024 00:00:00 GMT", "", False),
+        ("yesterday", "Mon, 01 Jan 2024 00:01:00 GMT", False),
+        ("Mon, 01 Jan 2024 00:00:00 -0000", "Mon, 01 Jan 2024 00:01:00 GMT", False),
+    ],
+)
+def test_a_date_counts_when_it_is_settled(changed: str, age: str, kept: bool) -> None:
+    """A file may be changed twice in a second, so a minute must have passed."""
+    headers = {"Last-Modified": changed, "Date": age}
+    with FakeFiles(lambda _: httpx.Response(200, content=DATA, headers=headers)).source() as source:
+        validators = source.sample(ADDRESS, "the image", 0, 10)[0].validators
+    assert validators == Validators("", changed if kept else "")
+
+
+@pytest.mark.parametrize(("start", "count"), [(0, 10), (500, 1000), (len(DATA) - 5, 10)])
+def test_a_sample_is_that_piece_of_the_file(start: int, count: int) -> None:
+    """With the size of all of it."""
+    with FakeFiles(part).source() as source:
+        announced, data = source.sample(ADDRESS, "the image", start, count)
+    assert (announced.bytes, data) == (len(DATA), DATA[start : start + count])
+
+
+def test_a_host_that_sends_no_parts_gives_the_beginning() -> None:
+    """The rest isn't read; another piece than the first it can't give."""
+    with FakeFiles(DATA).source() as source:
+        announced, data = source.sample(ADDRESS, "the image", 0, 10)
+        assert (announced.bytes, data) == (len(DATA), DATA[:10])
+        assert source.sample(ADDRESS, "the image", 10, 10)[1] == b""
+
+
+def test_the_length_of_a_packed_answer_is_not_the_files() -> None:
+    """Nor is its digest."""
+    headers = {"Content-Encoding": "x-packed", "ETag": f'"{MD5.hexdigest()}"'}
+    with FakeFiles(lambda _: httpx.Response(200, content=DATA, headers=headers)).source() as source:
+        announced, _ = source.sample(ADDRESS, "the image", 0, 10)
+    assert (announced.bytes, announced.digests) == (None, {})
+
+
+def test_a_file_that_is_too_large_is_not_even_sampled() -> None:
+    """The size that is announced is enough."""
+    with FakeFiles(part).source(limits=ImageLimits(len(DATA) - 1, 1)) as source, pytest.raises(ImageError):
+        source.sample(ADDRESS, "the image", 0, 10)
+
+
+@pytest.mark.parametrize(
+    ("address", "is_one"),
+    [
+        (f"{STUDIO}/data/upload/3/1a2b3c4d-field.png", True),
+        (f"{STUDIO}/data/upload/3/field.png", False),
+        (f"{STUDIO}/data/upload/3/1a2b3c4d-field.png?x=1", False),
+        (f"{STUDIO}/data/local-files/?d=/data/upload/3/1a2b3c4d-field.png", False),
+        ("http://pictures.example/data/upload/3/1a2b3c4d-field.png", False),
+    ],
+)
+def test_uploads_are_known_by_their_address(address: str, is_one: bool) -> None:
+    """Only Label Studio's own, with its digits, are never replaced."""
+    with FakeFiles(b"").source() as source:
+        assert source.is_upload(address) == is_one
+
+
+def test_the_originals_place_is_told_by_its_own_name() -> None:
+    """A task whose original can't be asked for says so, not that its image can't."""
+    with FakeFiles(b"").source() as source, pytest.raises(ImageError, match="task 7: its original can't be fetched"):
+        source.address(replace(task(), original="ftp://host/a.tif"), "ftp://host/a.tif")
 
 
 # ---------------------------------------------------------------- names

@@ -241,7 +241,7 @@ def test_a_form_of_who_isn_t_signed_in_any_more_leads_back_to_its_page(browser: 
     with browser.session_transaction() as kept:
         del kept["token"]
     answer = browser.post(
-        "/projects/7/export",
+        "/projects/7/exports",
         data={"csrf_token": token},
         headers=HTML | {"Referer": "http://localhost/projects/7/?x=1"},
     )
@@ -345,7 +345,7 @@ def test_a_session_that_became_somebody_else_s_is_nobody_s(browser: FlaskClient,
     token = csrf_of(browser.get("/projects/", headers=HTML))
     office.people["another session"] = BOB
     browser.set_cookie("sessionid", "another session")
-    answer = browser.post("/projects/8/export", data={"csrf_token": token}, headers=HTML)
+    answer = browser.post("/projects/8/exports", data={"csrf_token": token}, headers=HTML)
     assert (answer.status_code, answer.location.partition("?")[0]) == (303, "/sign-in")
     assert name_shown(browser) is None
     assert "signed in to Label Studio as Bob" in browser.get("/sign-in", headers=HTML).text
@@ -385,7 +385,7 @@ def test_what_one_may_not_see_is_as_what_doesn_t_exist(browser: FlaskClient, off
     heads = {text.partition("<main")[2] for text in texts}
     assert len(heads) == 1
     assert "Blood cells" not in "".join(texts)
-    assert post(browser, "/projects/7/export", "/projects/").status_code == 404
+    assert post(browser, "/projects/7/exports", "/projects/").status_code == 404
     assert office.sees[ADA.id] == {7, 8}
 
 
@@ -415,7 +415,7 @@ def test_when_label_studio_can_t_say_who_may_see_it_nobody_does(browser: FlaskCl
 
 
 @pytest.mark.parametrize(
-    "path", ["/sign-in", "/sign-out", "/projects/7/export", "/projects/7/gallery", "/projects/7/images"]
+    "path", ["/sign-in", "/sign-out", "/projects/7/exports", "/projects/7/gallery", "/projects/7/images"]
 )
 @pytest.mark.parametrize("token", [None, "made up"])
 def test_no_form_is_taken_that_isn_t_ours(browser: FlaskClient, path: str, token: str | None) -> None:

@@ -4,6 +4,7 @@ import re
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -11,10 +12,10 @@ from flask.testing import FlaskClient
 
 from service.domain.geometry import Box
 from service.domain.model import Explanation, Rules, StandingPrediction, State, Task
-from service.domain.work import ExportWork
+from service.domain.work import ExportJob, ExportState, Progress
 from service.errors import LabelStudioUnavailable
 from service.web import create_app
-from tests.factories import patch, review, roi, task
+from tests.factories import NOON, patch, review, roi, task
 from tests.web.visits import (
     ADA,
     ADAS_TOKEN,
@@ -25,12 +26,13 @@ from tests.web.visits import (
     FakeOffice,
     FakeQueue,
     FakeStudio,
-    SomeExport,
     SomeFailure,
     SomeProject,
-    post,
+    data_yaml,
     sign_in,
+    some_export,
     some_pages,
+    text_of,
 )
 
 BOXES = [Box.sized(100 + 150 * number, 100, 120, 120) for number in range(8)]
@@ -85,11 +87,6 @@ def some_task(project_id: int, task_id: int) -> Task:
     return replace(found, standing=(StandingPrediction(1, standing.patches, "", (short,)),))
 
 
-def text_of(page: str) -> str:
-    """What a reader reads."""
-    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page)).strip()
-
-
 def row(page: str, title: str) -> dict[str, int]:
     """The counts of one project, by the column's name."""
     (found,) = [part for part in re.findall(r"<tr>.*?</tr>", page, re.DOTALL) if f">{title}</a>" in part]
@@ -142,7 +139,7 @@ def test_one_sees_the_projects_that_one_sees_in_label_studio(
     studio.held[7] = [some_task(7, 70)]
     queue.failed = [SomeFailure(7, (70,), "the image of Blood cells is gone")]
     queue.look_failure = "Label Studio failed with 500 for the tasks of project 7 (at 12:00:00 UTC)"
-    queue.exported = [SomeExport(7, is_over=False)]
+    queue.exported = [some_export(7, ExportState.RUNNING)]
     page = visit(BOBS_TOKEN).get("/projects/", headers=HTML).text
     assert "Leaves" in page
     assert "Blood" not in page
@@ -249,8 +246,8 @@ def test_a_page_looks_again_as_long_as_work_is_under_way(visit: Callable[..., Fl
         (0, 0, [], False),
         (2, 0, [], True),
         (0, 1, [], True),
-        (0, 0, [SomeExport(7, is_over=False)], True),
-        (0, 0, [SomeExport(7)], False),
+        (0, 0, [some_export(7, ExportState.RUNNING)], True),
+        (0, 0, [some_export(7)], False),
     ):
         queue.waiting, queue.running, queue.exported = waiting, running, exports
         for path in ("/projects/", "/projects/7/"):
@@ -290,31 +287,21 @@ def test_who_has_just_joined_is_known_by_name(visit: Callable[..., FlaskClient],
     assert studio.asked.count("people") == 2
 
 
-def data_yaml(directory: Path, *, objects: int, empty: int) -> str:
-    """A dataset with so many training images with objects and without."""
-    for folder in ("images/train", "labels/train"):
-        (directory / folder).mkdir(parents=True)
-    for number in range(objects + empty):
-        (directory / f"images/train/{number}.png").touch()
-        (directory / f"labels/train/{number}.txt").write_text("" if number < empty else "0 .5 .5 .1 .1\n")
-    found = directory / "data.yaml"
-    found.write_text("path: .\ntrain: images/train\nval: images/train\nnames: [cell]\n")
-    return str(found)
-
-
 def test_the_dataset_s_share_is_told_against_the_band(visit: Callable[..., FlaskClient], tmp_path: Path) -> None:
     """With what to do about it."""
     browser = visit(dataset=data_yaml(tmp_path, objects=57, empty=3))
     for path in ("/projects/", "/projects/7/"):
         text = text_of(browser.get(path, headers=HTML).text)
         assert "5.0% of its training images are negatives: 3 of 60" in text
-        assert "less than 10% to 20%: 4 more would reach it" in text
+        assert "below the band of 10% to 20%: 4 more would reach it" in text
 
 
 def test_the_dataset_is_counted_once_a_minute_and_after_an_export(
     visit: Callable[..., FlaskClient], queue: FakeQueue, tmp_path: Path
 ) -> None:
-    """It may have a hundred thousand files; while an export is under way it isn't counted anew, and then it is."""
+    """It may have a hundred thousand files; while an export is under way it isn't counted anew, and then it is. ZIPs
+    and dry runs leave it as it was.
+    """
     moments = [0.0]
     browser = visit(dataset=data_yaml(tmp_path, objects=57, empty=3), timer=lambda: moments[-1])
 
@@ -323,11 +310,13 @@ def test_the_dataset_is_counted_once_a_minute_and_after_an_export(
 
     assert "3 of 60" in told()
     (tmp_path / "images/train/new.png").touch()
-    queue.exported = [SomeExport(7, is_over=False)]
+    queue.exported = [some_export(7, ExportState.RUNNING)]
     assert "3 of 60" in told()
-    queue.exported = [SomeExport(7)]
+    queue.exported = [some_export(7)]
     assert "4 of 61" in told()
     (tmp_path / "images/train/another.png").touch()
+    queue.exported.insert(0, replace(some_export(7, zip_format="yolo"), at=NOON + timedelta(hours=1)))
+    queue.exported.insert(0, replace(some_export(7, is_dry=True), at=NOON + timedelta(hours=2)))
     assert "4 of 61" in told()
     moments.append(61.0)
     assert "5 of 62" in told()
@@ -341,51 +330,83 @@ def test_a_dataset_that_can_t_be_read_is_told_of(visit: Callable[..., FlaskClien
     assert row(answer.text, "Blood cells")["Patches"] == 0
 
 
-def test_without_a_dataset_it_is_said_what_to_set(visit: Callable[..., FlaskClient], queue: FakeQueue) -> None:
-    """And nothing can be exported, with the reason on the button and for who presses it all the same."""
+def test_without_a_dataset_it_is_said_what_to_set(visit: Callable[..., FlaskClient]) -> None:
+    """With the reason on the buttons; a ZIP needs none."""
     browser = visit()
     assert "NEGATIVES_DATASET" in browser.get("/projects/", headers=HTML).text
     page = browser.get("/projects/7/", headers=HTML).text
     assert re.search(r'<button[^>]*id="export-button"[^>]* disabled aria-describedby="why"', page)
+    assert re.search(r'<button[^>]*id="look-button"[^>]* disabled aria-describedby="why"', page)
+    assert '<button id="zip-button">' in page
     assert "Not now: no dataset is set." in text_of(page)
-    answer = post(browser, "/projects/7/export", "/projects/7/")
-    assert (answer.status_code, queue.work) == (409, [])
-
-
-def test_an_export_is_put_in_and_told_of(visit: Callable[..., FlaskClient], queue: FakeQueue, tmp_path: Path) -> None:
-    """The button leads back to the page, which says so."""
-    browser = visit(dataset=data_yaml(tmp_path, objects=9, empty=1))
-    assert " disabled" not in browser.get("/projects/7/", headers=HTML).text
-    answer = post(browser, "/projects/7/export", "/projects/7/")
-    assert (answer.status_code, answer.location) == (303, "/projects/7/")
-    assert queue.work == [ExportWork(7)]
-    assert "The export is under way" in browser.get("/projects/7/", headers=HTML).text
 
 
 def test_a_project_s_exports_are_listed(visit: Callable[..., FlaskClient], queue: FakeQueue, tmp_path: Path) -> None:
     """Under way, done or failed, with what came of it; those of other projects are not."""
     queue.exported = [
-        SomeExport(7, is_over=False),
-        SomeExport(8, message="8 negatives written"),
-        SomeExport(7, message="5 negatives written, 2 were there already"),
-        SomeExport(7, message="2 tasks failed", failed=True),
+        some_export(7, ExportState.RUNNING, progress=Progress("cutting patches", 1200, 4000), job_id="export-7-1"),
+        some_export(8, message="8 negatives written", job_id="export-8-1"),
+        some_export(7, ExportState.WAITING, zip_format="yolo", job_id="zip-7-1"),
+        some_export(7, message="5 negatives written, 2 were there already", limit_to_band=True),
+        some_export(7, ExportState.FAILED, "2 tasks failed", is_dry=True),
     ]
     page = visit(dataset=data_yaml(tmp_path, objects=9, empty=1)).get("/projects/7/", headers=HTML).text
     text = text_of(page)
-    assert "1 Mar 12:00 UTC under way –" in text
-    assert "1 Mar 12:00 UTC done 5 negatives written, 2 were there already" in text
-    assert "1 Mar 12:00 UTC failed 2 tasks failed" in text
+    assert "1 Mar 12:00 UTC into the dataset cutting patches: 1,200 of 4,000 –" in text
+    assert "1 Mar 12:00 UTC ZIP, yolo waiting –" in text
+    assert "1 Mar 12:00 UTC into the dataset, within the band done 5 negatives written, 2 were there already" in text
+    assert "1 Mar 12:00 UTC what would happen failed 2 tasks failed" in text
     assert "8 negatives written" not in text
-    assert "Not now: an export is under way." in text
+    assert "export-8-1" not in page
+    assert 'href="/projects/7/exports/zip-7-1"' in page
 
 
-def test_nobody_exports_what_they_may_not_see(
-    visit: Callable[..., FlaskClient], queue: FakeQueue, tmp_path: Path
+@pytest.mark.parametrize(
+    ("job", "disabled", "why"),
+    [
+        (some_export(7, ExportState.RUNNING), {"export-button"}, "an export is under way"),
+        (some_export(7, ExportState.WAITING, is_dry=True), {"look-button"}, "that is being looked at"),
+        (some_export(7, ExportState.RUNNING, zip_format="yolo"), set(), None),
+        (some_export(8, ExportState.RUNNING), set(), None),
+        (some_export(7, ExportState.DONE), set(), None),
+    ],
+)
+def test_what_is_under_way_can_t_be_pressed(
+    visit: Callable[..., FlaskClient], queue: FakeQueue, tmp_path: Path, job: ExportJob, disabled: set[str], why: str
 ) -> None:
-    """As for a project that doesn't exist."""
-    browser = visit(BOBS_TOKEN, dataset=data_yaml(tmp_path, objects=9, empty=1))
-    assert post(browser, "/projects/7/export", "/projects/").status_code == 404
-    assert queue.work == []
+    """With the reason beside it."""
+    queue.exported = [job]
+    page = visit(dataset=data_yaml(tmp_path, objects=9, empty=1)).get("/projects/7/", headers=HTML).text
+    assert set(re.findall(r'<button[^>]*id="([\w-]+)"[^>]* disabled', page)) == disabled
+    assert (f"Not now: {why}." in text_of(page)) is bool(why)
+
+
+def test_a_page_that_looks_again_does_so_without_scripts(visit: Callable[..., FlaskClient], queue: FakeQueue) -> None:
+    """As long as it has to."""
+    browser = visit()
+    assert "http-equiv" not in browser.get("/projects/7/", headers=HTML).text
+    queue.exported = [some_export(7, ExportState.RUNNING)]
+    assert re.search(
+        r'<noscript><meta http-equiv="refresh" content="\d">', browser.get("/projects/7/", headers=HTML).text
+    )
+
+
+def test_an_export_under_way_is_a_click_away(visit: Callable[..., FlaskClient], queue: FakeQueue) -> None:
+    """From the overview of all projects, to who sees the project."""
+    queue.exported = [some_export(7, ExportState.RUNNING, job_id="export-7-1")]
+    assert 'href="/projects/7/exports/export-7-1"' in visit().get("/projects/", headers=HTML).text
+    assert "export-7-1" not in visit(BOBS_TOKEN).get("/projects/", headers=HTML).text
+
+
+def test_the_band_is_the_settings(visit: Callable[..., FlaskClient], tmp_path: Path) -> None:
+    """What helps others differs."""
+    text = text_of(
+        visit(dataset=data_yaml(tmp_path, objects=57, empty=3), band=(0.02, 0.06))
+        .get("/projects/7/", headers=HTML)
+        .text
+    )
+    assert "3 of 60; within the band of 2% to 6%" in text
+    assert "at most 6% negatives" in text
 
 
 def test_titles_are_text(visit: Callable[..., FlaskClient], studio: FakeStudio) -> None:

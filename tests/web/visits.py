@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from flask.testing import FlaskClient
@@ -11,7 +12,7 @@ from PIL import Image
 from werkzeug.test import TestResponse
 
 from service.domain.model import Agreement, Rules, Task, Word
-from service.domain.work import Work
+from service.domain.work import ExportJob, ExportState, ExportWork, Progress
 from service.errors import LabelStudioUnavailable, NegativesError, NotFound, Unauthorized
 from service.label_studio.labeling import Labeling, connect, read_labeling
 from service.web import Pages
@@ -158,15 +159,17 @@ class SomeFailure:
     at: datetime = NOON
 
 
-@dataclass(frozen=True, slots=True)
-class SomeExport:
-    """An export."""
-
-    project_id: int
-    is_over: bool = True
-    message: str = ""
-    failed: bool = False
-    at: datetime = NOON
+def some_export(
+    project_id: int,
+    state: ExportState = ExportState.DONE,
+    message: str = "",
+    *,
+    job_id: str = "export-7-a0",
+    progress: Progress | None = None,
+    **work: Any,
+) -> ExportJob:
+    """An export; `work` is what else an `ExportWork` says."""
+    return ExportJob(job_id, ExportWork(project_id, **work), NOON, state, message, progress)
 
 
 @dataclass(slots=True)
@@ -177,17 +180,39 @@ class FakeQueue:
     running: int = 0
     failed: list[SomeFailure] = field(default_factory=list)
     look_failure: str | None = None
-    exported: list[SomeExport] = field(default_factory=list)
-    work: list[Work] = field(default_factory=list)
+    exported: list[ExportJob] = field(default_factory=list)
+    work: list[ExportWork] = field(default_factory=list)
+    looked_up: list[str] = field(default_factory=list)
 
-    def put(self, work: Work) -> None:
+    def put(self, work: ExportWork) -> str:
         self.work.append(work)
+        job_id = f"{'zip' if work.zip_format else 'export'}-{work.project_id}-{len(self.work):02x}"
+        self.exported.insert(0, ExportJob(job_id, work, NOON, ExportState.WAITING))
+        return job_id
 
     def counts(self) -> "FakeQueue":
         return self
 
-    def exports(self) -> Sequence[SomeExport]:
+    def exports(self) -> Sequence[ExportJob]:
         return self.exported
+
+    def export(self, job_id: str) -> ExportJob | None:
+        self.looked_up.append(job_id)
+        return next((job for job in self.exported if job.id == job_id), None)
+
+
+class NoResults:
+    """Exports that left nothing."""
+
+    def report(self, job_id: str) -> Path | None:
+        """None."""
+        assert job_id
+        return None
+
+    def zip(self, job_id: str) -> Path | None:
+        """None."""
+        assert job_id
+        return None
 
 
 class NoImages:
@@ -222,9 +247,11 @@ def some_pages(office: FakeOffice, studio: FakeStudio, queue: FakeQueue, *, secu
         empty=no_empties,
         source_name=str,
         queue=queue,
+        results=NoResults(),
         agreement=Agreement(),
         margin=0,
         dataset="",
+        formats=("yolo", "coco"),
     )
 
 
@@ -244,3 +271,20 @@ def post(browser: FlaskClient, path: str, on: str, **fields: str) -> TestRespons
 def sign_in(browser: FlaskClient, token: str, **fields: str) -> TestResponse:
     """Paste a token."""
     return post(browser, "/sign-in", "/sign-in", token=token, **fields)
+
+
+def text_of(page: str) -> str:
+    """What a reader reads."""
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page)).strip()
+
+
+def data_yaml(directory: Path, *, objects: int, empty: int) -> str:
+    """A dataset with so many training images with objects and without."""
+    for folder in ("images/train", "labels/train"):
+        (directory / folder).mkdir(parents=True)
+    for number in range(objects + empty):
+        (directory / f"images/train/{number}.png").touch()
+        (directory / f"labels/train/{number}.txt").write_text("" if number < empty else "0 .5 .5 .1 .1\n")
+    found = directory / "data.yaml"
+    found.write_text("path: .\ntrain: images/train\nval: images/train\nnames: [cell]\n")
+    return str(found)

@@ -3,6 +3,7 @@
 const main = document.getElementById("main");
 const messages = document.getElementById("messages");
 const MOST_FAILURES = 5;
+const CONTROLS = "a, button, input, select";
 let failures = 0;
 
 function wait() {
@@ -40,10 +41,28 @@ function replace(now) {
   else delete main.dataset.refresh;
   if (now.textContent !== main.textContent && !isSelecting()) {
     const focused = main.contains(document.activeElement) ? address(document.activeElement) : null;
-    main.replaceChildren(...now.childNodes);
-    if (focused) [...main.querySelectorAll("a, button, input")].find((one) => address(one) === focused)?.focus();
+    const [before, after] = [[...main.children], [...now.children]];
+    const isSame = before.length === after.length && before.every((one, at) => one.tagName === after[at].tagName);
+    if (!isSame) change(main, () => main.replaceChildren(...now.childNodes));
+    // Only what changed: a list that somebody has open in another part stays so.
+    else before.forEach((one, at) => one.textContent !== after[at].textContent && change(one, () => one.replaceWith(after[at])));
+    if (focused && !main.contains(document.activeElement)) {
+      [...main.querySelectorAll(CONTROLS)].find((one) => address(one) === focused)?.focus();
+    }
   }
   if (wasBusy && !main.dataset.refresh) say("All work is done; the numbers are those of now.", "good");
+}
+
+// What somebody chose and hasn't sent yet stays chosen.
+function change(part, replace) {
+  const chosen = [...part.querySelectorAll("select[id], input[type=checkbox][id]")];
+  replace();
+  for (const old of chosen) {
+    const control = document.getElementById(old.id);
+    if (!control) continue;
+    if (old.tagName === "SELECT") control.value = old.value;
+    else control.checked = old.checked;
+  }
 }
 
 function address(element) {

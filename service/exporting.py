@@ -1,0 +1,420 @@
+"""Bringing approved patches into a dataset, and taking them out again."""
+
+import logging
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, closing, contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import partial
+from hashlib import sha256
+from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
+from typing import Any, Protocol
+
+import httpx
+from platformdirs import user_cache_path
+
+from service import __version__
+from service.config import Settings, read_band, read_shares
+from service.domain.model import Agreement, Task
+from service.domain.work import LOOK_BACK
+from service.errors import ExportError, ImageError, LabelStudioError
+from service.export.cutting import cut
+from service.export.formats import Format, Request
+from service.export.model import Dataset, Row
+from service.export.plan import (
+    Action,
+    Cutting,
+    Difference,
+    Note,
+    Options,
+    Plan,
+    SplitShare,
+    Wanted,
+    compare,
+    plan_export,
+    plan_undo,
+)
+from service.export.share import DatasetShare
+from service.export.sources import SourceFile, SourceFiles, scaled_inward
+from service.export.writing import Disk, Look, Memory, Store
+from service.label_studio.images import image_source
+from service.label_studio.labeling import Labeling
+from service.review import decide
+from service.workflow import Changed, TaskReader, connected
+
+log = logging.getLogger(__name__)
+
+AT_ONCE = 4
+"""Source images fetched and cut at the same time."""
+Progress = Callable[[str, int, int], None]
+"""Told what is being done, how much of it is, and of how much."""
+
+
+class Studio(TaskReader, Protocol):
+    """What exporting asks of Label Studio."""
+
+    def changed_since(self, project_id: int, moment: datetime | None, *, even_empty: bool = False) -> Sequence[Changed]:
+        """Tasks that changed after the moment (None: all); `even_empty`: those without annotations, too."""
+
+
+class Sources(Protocol):
+    """Where source images come from."""
+
+    def name(self, task: Task) -> str:
+        """The name of the file that the task's patches are cut from."""
+
+    def take(self, task: Task, held: Sequence[Path]) -> AbstractContextManager[SourceFile]:
+        """That file; `held` are images of the dataset with its name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cutter:
+    """How source images become pictures: where they come from, how many pixels one may have, and the clock."""
+
+    sources: Sources
+    max_pixels: int
+    now: Callable[[], datetime]
+    progress: Progress
+
+
+@contextmanager
+def cutter_of(settings: Settings, http: httpx.Client, progress: Progress) -> Iterator[Cutter]:
+    """As the settings say; `http` as for `ImageSource`."""
+    sources = SourceFiles(
+        image_source(settings, http),
+        cache=Path(settings.cache) if settings.cache else user_cache_path("label-studio-negatives"),
+        cache_bytes=settings.cache_bytes,
+        originals=Path(settings.originals) if settings.originals else None,
+    )
+    with closing(sources):
+        yield Cutter(sources, settings.max_image_pixels, lambda: datetime.now(UTC), progress)
+
+
+def options_of(
+    settings: Settings,
+    *,
+    band: tuple[float, float] | None = None,
+    shares: Mapping[str, float] | None = None,
+    limit_to_band: bool = False,
+    prune: bool = False,
+) -> Options:
+    """As the settings say, where nothing else is given."""
+    return Options(
+        band=band or read_band(settings.band),
+        limit_to_band=limit_to_band,
+        shares=shares or read_shares(settings.shares),
+        prune=prune,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What an export did, or, of a dry run, would do."""
+
+    into: Path
+    format: Format
+    dataset: Dataset
+    plan: Plan
+    tasks: int
+    unlabelled: int = 0
+    notes: tuple[Note, ...] = ()
+    failures: tuple[Note, ...] = ()
+    is_dry: bool = False
+
+    @property
+    def needs_a_person(self) -> bool:
+        """Whether somebody should look at something."""
+        return bool(self.notes or self.plan.count(Action.REPORT))
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What somebody should look at in the dataset as a whole."""
+        return (*self.dataset.warnings, *self.plan.warnings)
+
+    @property
+    def sentence(self) -> str:
+        """All of it in a sentence, with what the first failure says."""
+        plan, would_be = self.plan, "would be " if self.is_dry else ""
+        counts = [
+            (plan.count(Action.KEEP), "there already"),
+            (plan.count(Action.MOVE), f"{would_be}moved to another split"),
+            (plan.count(Action.TAKE_OUT), f"{would_be}taken out"),
+            (plan.count(Action.LEAVE_OUT), f"{would_be}left out"),
+        ]
+        text = f"{plan.count(Action.ADD, Action.RESTORE)} negatives {would_be}written"
+        text += "".join(f", {count} {words}" for count, words in counts if count)
+        if looks := len(self.notes) + plan.count(Action.REPORT):
+            text += f"; {looks} need a look"
+        if self.failures:
+            text += f"; {len(self.failures)} tasks failed, the first: {self.failures[0].text}"
+        return text
+
+    @property
+    def report(self) -> dict[str, Any]:
+        """All of it, for scripts."""
+        return {
+            "into": str(self.into),
+            "format": self.format.name,
+            "root": str(self.dataset.root),
+            "understood": list(self.dataset.said),
+            "dry_run": self.is_dry,
+            "tasks_looked_at": self.tasks,
+            "counts": {action.value: self.plan.count(action) for action in Action},
+            "files": [
+                {
+                    "action": item.action.value,
+                    "file": item.file,
+                    "split": item.split,
+                    "task": item.task,
+                    "reason": item.reason,
+                    "collision": item.collision,
+                    "warning": item.warning,
+                }
+                for item in self.plan.items
+            ],
+            "splits": [_share(one) for one in self.plan.shares],
+            "warnings": list(self.warnings),
+            "unlabelled_sources": self.unlabelled,
+            "notes": [{"task": note.task_id, "text": note.text} for note in self.notes],
+            "failures": [{"task": note.task_id, "text": note.text} for note in self.failures],
+            "guidance": list(self.format.guidance),
+        }
+
+
+def _share(one: SplitShare) -> dict[str, Any]:
+    def told(share: DatasetShare) -> dict[str, Any]:
+        return {"images": share.images, "negatives": share.negatives, "share": round(share.share, 4)}
+
+    return {"split": one.split, "before": told(one.before), "after": told(one.after)}
+
+
+def export(
+    project_id: int,
+    request: Request,
+    kind: Format,
+    *,
+    studio: Studio,
+    studio_url: str,
+    cutter: Cutter,
+    agreement: Agreement,
+    margin: int,
+    options: Options,
+    is_dry: bool = False,
+    wait: bool = False,
+    full: bool = False,
+    disk: Disk | None = None,
+) -> Exported:
+    """Make a dataset hold what is approved in a project now: add what is new, take out what no longer is.
+
+    Reads the tasks that changed since the last export (all of them if `full`), and costs what changed. A source image
+    that can't be had is left out and told of; the others go on. `is_dry` writes nothing. Raises `ExportError` when the
+    dataset can't be understood or written, `SetupError` for a project that isn't connected.
+    """
+    labeling = connected(project_id, studio)
+    with opened(request, kind, disk or Disk(), is_dry=is_dry, wait=wait) as (dataset, store, manifest):
+        memory = store.memory()
+        held = {image.file for split in dataset.splits for image in split.held}
+        missing = {row.file for row in manifest if row.file not in held and not store.is_there(row)}
+        name = f"{studio_url} {project_id}"
+        rests_on = sha256(repr((agreement, margin, labeling, __version__)).encode()).hexdigest()
+        look = memory.looks.get(name)
+        if full or options.prune or memory.is_writing or look is None or look.settings != rests_on:
+            look = None
+        own = [row for row in manifest if (row.studio, row.project) == (studio_url, project_id)]
+        changes = studio.changed_since(project_id, look.until - LOOK_BACK if look else None, even_empty=True)
+        ids = _to_look_at(changes, look, {row.task for row in own if row.file in missing})
+        decided = [(task, decide(task, agreement, margin)) for task in _tasks(studio, project_id, labeling, ids)]
+        gone = {row.task for row in own} - {task.id for task, _ in decided} if look is None else set()
+        difference = compare(
+            decided,
+            manifest,
+            studio=studio_url,
+            present=lambda row: row.file not in missing,
+            gone=gone,
+            prune=options.prune,
+        )
+        plan, failures, memory = bring_in(
+            difference, dataset, store, manifest, memory, kind=kind, options=options, cutter=cutter, is_dry=is_dry
+        )
+        if not is_dry:
+            noted = {note.task_id for note in (*difference.notes, *failures)}
+            seen = _seen(changes, look, frozenset(noted | plan.again) - gone, rests_on)
+            store.remember(replace(memory, looks={**memory.looks, name: seen}))
+    return Exported(
+        into=request.into,
+        format=kind,
+        dataset=dataset,
+        plan=plan,
+        tasks=len(decided),
+        unlabelled=len({wanted.task.id for wanted in difference.new if not wanted.task.exclusions}),
+        notes=difference.notes,
+        failures=failures,
+        is_dry=is_dry,
+    )
+
+
+def undo(
+    request: Request, kind: Format, *, is_dry: bool = False, wait: bool = False, disk: Disk | None = None
+) -> Exported:
+    """Take everything out of a dataset that exports ever brought in, and nothing else.
+
+    What somebody changed since stays, and is told of. Raises `ExportError` when the dataset can't be understood or
+    written.
+    """
+    with opened(request, kind, disk or Disk(), is_dry=is_dry, wait=wait) as (dataset, store, manifest):
+        memory = store.memory()
+        plan = plan_undo(manifest, dataset, lambda row: store.condition(dataset, row))
+        if not is_dry:
+            memory = store.write(plan, replace(dataset, makes={}), manifest, memory, lambda _done, _total: None)
+            if plan.rows:
+                store.remember(replace(memory, looks={}))
+            else:
+                store.forget(memory)
+    return Exported(request.into, kind, dataset, plan, tasks=0, is_dry=is_dry)
+
+
+@contextmanager
+def opened(
+    request: Request, kind: Format, disk: Disk, *, is_dry: bool = False, wait: bool = False
+) -> Iterator[tuple[Dataset, Store, tuple[Row, ...]]]:
+    """The dataset with its manifest, and the sole right to write into it; a dry run needs none."""
+    dataset = kind.open(request)
+    store = Store(Path(dataset.root), disk)
+    manifest = store.manifest()
+    if is_dry:
+        yield dataset, store, manifest
+        return
+    with store.sole_exporter(wait=wait):
+        now = store.manifest()
+        # Another export may have ended between the look and the lock.
+        yield (dataset if now == manifest else kind.open(request)), store, now
+
+
+def _to_look_at(changes: Iterable[Changed], look: Look | None, missing: Collection[int]) -> list[int] | None:
+    """The tasks that must be read: None for all."""
+    if look is None:
+        return None
+    changed = {change.task_id for change in changes if look.recent.get(change.task_id) != change.updated_at}
+    return sorted(changed | look.again | set(missing))
+
+
+def _tasks(studio: Studio, project_id: int, labeling: Labeling, ids: Sequence[int] | None) -> Iterable[Task]:
+    return studio.tasks(project_id, labeling, ids) if ids is None or ids else ()
+
+
+def _seen(changes: Sequence[Changed], look: Look | None, again: frozenset[int], settings: str) -> Look:
+    """Up to when changes are known now."""
+    moments = {**(look.recent if look else {}), **{change.task_id: change.updated_at for change in changes}}
+    known = [*moments.values(), *([look.until] if look else [])]
+    if not known:
+        return Look(datetime.min.replace(tzinfo=UTC) + LOOK_BACK, {}, again, settings)
+    until = max(known)
+    recent = {task: moment for task, moment in moments.items() if moment > until - LOOK_BACK}
+    return Look(until, recent, again, settings)
+
+
+def bring_in(
+    difference: Difference,
+    dataset: Dataset,
+    store: Store,
+    manifest: Sequence[Row],
+    memory: Memory,
+    *,
+    kind: Format,
+    options: Options,
+    cutter: Cutter,
+    is_dry: bool = False,
+) -> tuple[Plan, tuple[Note, ...], Memory]:
+    """Cut what is new, plan, and, unless `is_dry`, write. Returns the plan, what could not be had, and what to
+    remember. Raises `ExportError` when the disk refuses.
+    """
+    with _staging(store, difference, is_dry=is_dry) as staging:
+        cuttings, failures = _cut(difference, dataset, store, staging, kind, cutter)
+        plan = plan_export(
+            difference,
+            cuttings,
+            dataset,
+            manifest,
+            options=options,
+            at=cutter.now(),
+            digest=store.digest,
+            condition=lambda row: store.condition(dataset, row),
+        )
+        if not is_dry:
+            written = partial(cutter.progress, "writing negatives")
+            memory = store.write(plan, dataset, manifest, memory, written)
+    return plan, failures, memory
+
+
+@contextmanager
+def _staging(store: Store, difference: Difference, *, is_dry: bool) -> Iterator[Path]:
+    """Where pictures lie until the plan is made; outside of the dataset for a dry run."""
+    if is_dry or not difference.new:
+        with TemporaryDirectory(prefix="negatives-") as folder:
+            yield Path(folder)
+    else:
+        with store.staging() as folder:
+            yield folder
+
+
+def _cut(
+    difference: Difference, dataset: Dataset, store: Store, staging: Path, kind: Format, cutter: Cutter
+) -> tuple[list[Cutting], tuple[Note, ...]]:
+    """Cut what is new, several source images at a time, each opened once; and what could not be had."""
+    by_task: dict[int, list[Wanted]] = {}
+    for wanted in difference.new:
+        by_task.setdefault(wanted.task.id, []).append(wanted)
+    held: dict[str, list[Path]] = {}
+    ours = {row.file for row in difference.stay}
+    for split in dataset.splits:
+        for image in split.held:
+            if image.file not in ours:
+                held.setdefault(PurePosixPath(image.file).name.casefold(), []).append(store.path(image.file))
+
+    def cut_task(wanted: Sequence[Wanted]) -> list[Cutting] | Note:
+        task = wanted[0].task
+        folder = staging / str(task.id)
+        try:
+            folder.mkdir()
+            with cutter.sources.take(task, held.get(cutter.sources.name(task).casefold(), ())) as file:
+                boxes = [scaled_inward(one.box, file.seen, file.size) for one in wanted]
+                crops = cut(
+                    file.path,
+                    boxes,
+                    folder,
+                    what=f"the image of task {task.id}",
+                    max_pixels=cutter.max_pixels,
+                    suffixes=kind.suffixes,
+                )
+                return [
+                    Cutting(
+                        one,
+                        file.source,
+                        crop.cut,
+                        crop.size,
+                        crop.mode,
+                        crop.pixels,
+                        crop.suffix,
+                        crop.sha256,
+                        crop.bytes,
+                        crop.path,
+                    )
+                    for one, crop in zip(wanted, crops, strict=True)
+                ]
+        except (ImageError, LabelStudioError) as error:
+            return Note(task.id, str(error))
+        except OSError as error:
+            raise ExportError(f"{error.filename or folder} can't be written ({error.strerror})") from error
+
+    cuttings: list[Cutting] = []
+    failures: list[Note] = []
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        for done, result in enumerate(pool.map(cut_task, by_task.values()), 1):
+            if isinstance(result, Note):
+                failures.append(result)
+            else:
+                cuttings += result
+            cutter.progress("cutting patches", done, len(by_task))
+    return cuttings, tuple(failures)
