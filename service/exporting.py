@@ -1,9 +1,10 @@
 """Bringing approved patches into a dataset, and taking them out again."""
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -22,19 +23,24 @@ from service.domain.work import LOOK_BACK
 from service.errors import ExportError, ImageError, LabelStudioError
 from service.export.cutting import cut
 from service.export.formats import Format, Request
+from service.export.manifest import MANIFEST
 from service.export.model import Dataset, Row
 from service.export.plan import (
     Action,
     Cutting,
     Difference,
     Note,
+    Obstacle,
     Options,
     Plan,
+    Settled,
     SplitShare,
     Wanted,
     compare,
     plan_export,
     plan_undo,
+    room_in,
+    settle,
 )
 from service.export.share import DatasetShare
 from service.export.sources import SourceFile, SourceFiles, scaled_inward
@@ -105,6 +111,7 @@ def options_of(
         band=band or read_band(settings.band),
         limit_to_band=limit_to_band,
         shares=shares or read_shares(settings.shares),
+        is_strict=shares is not None,
         prune=prune,
     )
 
@@ -213,45 +220,53 @@ def export(
     dataset can't be understood or written, `SetupError` for a project that isn't connected.
     """
     labeling = connected(project_id, studio)
-    with opened(request, kind, disk or Disk(), is_dry=is_dry, wait=wait) as (dataset, store, manifest):
-        memory = store.memory()
-        held = {image.file for split in dataset.splits for image in split.held}
-        missing = {row.file for row in manifest if row.file not in held and not store.is_there(row)}
+    with opened(request, kind, disk or Disk(), is_dry=is_dry, wait=wait) as place:
+        memory = place.store.memory()
         name = f"{studio_url} {project_id}"
         rests_on = sha256(repr((agreement, margin, labeling, __version__)).encode()).hexdigest()
         look = memory.looks.get(name)
         if full or options.prune or memory.is_writing or look is None or look.settings != rests_on:
             look = None
-        own = [row for row in manifest if (row.studio, row.project) == (studio_url, project_id)]
+        own = [row for row in place.settled.rows if (row.studio, row.project) == (studio_url, project_id)]
         changes = studio.changed_since(project_id, look.until - LOOK_BACK if look else None, even_empty=True)
-        ids = _to_look_at(changes, look, {row.task for row in own if row.file in missing})
+        lost = {row.task for row in own if not place.settled.has(row)}
+        ids = _to_look_at(changes, look, lost, place.dataset, options)
         decided = [(task, decide(task, agreement, margin)) for task in _tasks(studio, project_id, labeling, ids)]
-        gone = {row.task for row in own} - {task.id for task, _ in decided} if look is None else set()
-        difference = compare(
-            decided,
-            manifest,
-            studio=studio_url,
-            present=lambda row: row.file not in missing,
-            gone=gone,
-            prune=options.prune,
-        )
+        asked_for = {row.task for row in own} if ids is None else lost
+        gone = asked_for - {task.id for task, _ in decided}
+        difference = compare(decided, place.settled, studio=studio_url, gone=gone, prune=options.prune)
+        elsewhere = _known_elsewhere(place.settled.rows, project_id, studio_url) if not own else ()
         plan, failures, memory = bring_in(
-            difference, dataset, store, manifest, memory, kind=kind, options=options, cutter=cutter, is_dry=is_dry
+            difference, place, memory, kind=kind, options=options, cutter=cutter, is_dry=is_dry, check_all=full
         )
         if not is_dry:
-            noted = {note.task_id for note in (*difference.notes, *failures)}
-            seen = _seen(changes, look, frozenset(noted | plan.again) - gone, rests_on)
-            store.remember(replace(memory, looks={**memory.looks, name: seen}))
+            again = {note.task_id for note in (*difference.notes, *failures)} | plan.again
+            seen = _seen(changes, look, {task.id for task, _ in decided}, frozenset(again - gone), plan.left, rests_on)
+            place.store.remember(replace(memory, looks={**memory.looks, name: seen}))
     return Exported(
         into=request.into,
         format=kind,
-        dataset=dataset,
+        dataset=place.dataset,
         plan=plan,
         tasks=len(decided),
         unlabelled=len({wanted.task.id for wanted in difference.new if not wanted.task.exclusions}),
-        notes=difference.notes,
+        notes=(*difference.notes, *elsewhere),
         failures=failures,
         is_dry=is_dry,
+    )
+
+
+def _known_elsewhere(rows: Iterable[Row], project_id: int, studio_url: str) -> tuple[Note, ...]:
+    """That negatives of this project are there under another address of Label Studio: then none of ours is known."""
+    counts = Counter(row.studio for row in rows if row.project == project_id and row.studio.startswith("http"))
+    return tuple(
+        Note(
+            row_of.task,
+            f"{count} negatives of project {project_id} are there from {address}. If that is this Label Studio, set "
+            f"NEGATIVES_LABEL_STUDIO_PUBLIC_URL to it: they are another's for {studio_url}",
+        )
+        for address, count in sorted(counts.items())
+        for row_of in [next(row for row in rows if row.studio == address)]
     )
 
 
@@ -263,88 +278,142 @@ def undo(
     What somebody changed since stays, and is told of. Raises `ExportError` when the dataset can't be understood or
     written.
     """
-    with opened(request, kind, disk or Disk(), is_dry=is_dry, wait=wait) as (dataset, store, manifest):
-        memory = store.memory()
-        plan = plan_undo(manifest, dataset, lambda row: store.condition(dataset, row))
+    with opened(request, kind, disk or Disk(), is_dry=is_dry, wait=wait) as place:
+        store, dataset = place.store, place.dataset
+        plan = plan_undo(place.settled, dataset, store.files(dataset))
         if not is_dry:
-            memory = store.write(plan, replace(dataset, makes={}), manifest, memory, lambda _done, _total: None)
+            memory = store.write(
+                plan,
+                replace(dataset, makes={}),
+                place.manifest,
+                store.memory(),
+                lambda _done, _total: None,
+                check_all=True,
+            )
             if plan.rows:
                 store.remember(replace(memory, looks={}))
             else:
-                store.forget(memory)
+                left = kind.open(request)
+                store.forget(memory, is_used=any(split.held for split in left.splits))
     return Exported(request.into, kind, dataset, plan, tasks=0, is_dry=is_dry)
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A dataset to export into, its files, and the rows of its manifest: as they stand, and where they are found."""
+
+    dataset: Dataset
+    store: Store
+    manifest: tuple[Row, ...]
+    settled: Settled
+
+
 @contextmanager
-def opened(
-    request: Request, kind: Format, disk: Disk, *, is_dry: bool = False, wait: bool = False
-) -> Iterator[tuple[Dataset, Store, tuple[Row, ...]]]:
-    """The dataset with its manifest, and the sole right to write into it; a dry run needs none."""
+def opened(request: Request, kind: Format, disk: Disk, *, is_dry: bool = False, wait: bool = False) -> Iterator[Place]:
+    """The dataset, and the sole right to write into it; a dry run needs none.
+
+    Raises `ExportError` when it can't be understood, when another export is running, unless told to wait, and when the
+    manifest is another dataset's.
+    """
     dataset = kind.open(request)
     store = Store(Path(dataset.root), disk)
-    manifest = store.manifest()
-    if is_dry:
-        yield dataset, store, manifest
-        return
-    with store.sole_exporter(wait=wait):
-        now = store.manifest()
-        # Another export may have ended between the look and the lock.
-        yield (dataset if now == manifest else kind.open(request)), store, now
+    before = store.manifest()
+    with ExitStack() as held:
+        if not is_dry:
+            held.enter_context(store.sole_exporter(wait=wait))
+        manifest = store.manifest()
+        if manifest != before:  # another export has ended between the look and the lock
+            dataset = kind.open(request)
+        own = words_of(kind, dataset)
+        if others := sorted({row.dataset for row in manifest} - {own, ""}):
+            raise ExportError(
+                f"{store.path(MANIFEST)} tells of negatives in another dataset with the same root ({others[0]}; this "
+                f"is {own}): go on exporting there, or undo that first"
+            )
+        yield Place(dataset, store, manifest, settle(manifest, dataset, is_there=store.is_there, digest=store.digest))
 
 
-def _to_look_at(changes: Iterable[Changed], look: Look | None, missing: Collection[int]) -> list[int] | None:
-    """The tasks that must be read: None for all."""
+def words_of(kind: Format, dataset: Dataset) -> str:
+    """What rows say of their dataset."""
+    return f"{kind.name} {dataset.id}".strip()
+
+
+def _to_look_at(
+    changes: Iterable[Changed], look: Look | None, lost: Collection[int], dataset: Dataset, options: Options
+) -> list[int] | None:
+    """The tasks that must be read: None for all. Patches that were left out are looked at again when that for which
+    they were has gone.
+    """
     if look is None:
         return None
     changed = {change.task_id for change in changes if look.recent.get(change.task_id) != change.updated_at}
-    return sorted(changed | look.again | set(missing))
+    held = {image.file for split in dataset.splits for image in split.held}
+    full_ones = {
+        one.name
+        for one in dataset.splits
+        if room_in(DatasetShare(len(one.held), sum(image.is_negative for image in one.held)), options.band[1]) <= 0
+    }
+    left = {
+        task
+        for task, obstacles in look.left.items()
+        for split, file in obstacles
+        if (file not in held if file else not options.limit_to_band or split not in full_ones)
+    }
+    return sorted(changed | look.again | left | set(lost))
 
 
 def _tasks(studio: Studio, project_id: int, labeling: Labeling, ids: Sequence[int] | None) -> Iterable[Task]:
     return studio.tasks(project_id, labeling, ids) if ids is None or ids else ()
 
 
-def _seen(changes: Sequence[Changed], look: Look | None, again: frozenset[int], settings: str) -> Look:
-    """Up to when changes are known now."""
+def _seen(
+    changes: Sequence[Changed],
+    look: Look | None,
+    read: Collection[int],
+    again: frozenset[int],
+    left: Mapping[int, tuple[Obstacle, ...]],
+    settings: str,
+) -> Look:
+    """Up to when changes are known now, once these tasks were `read`."""
     moments = {**(look.recent if look else {}), **{change.task_id: change.updated_at for change in changes}}
-    known = [*moments.values(), *([look.until] if look else [])]
-    if not known:
-        return Look(datetime.min.replace(tzinfo=UTC) + LOOK_BACK, {}, again, settings)
-    until = max(known)
+    until = max(
+        [*moments.values(), *([look.until] if look else [])], default=datetime.min.replace(tzinfo=UTC) + LOOK_BACK
+    )
     recent = {task: moment for task, moment in moments.items() if moment > until - LOOK_BACK}
-    return Look(until, recent, again, settings)
+    still_left = {task: files for task, files in (look.left if look else {}).items() if task not in read}
+    return Look(until, recent, again, {**still_left, **left}, settings)
 
 
 def bring_in(
     difference: Difference,
-    dataset: Dataset,
-    store: Store,
-    manifest: Sequence[Row],
+    place: Place,
     memory: Memory,
     *,
     kind: Format,
     options: Options,
     cutter: Cutter,
     is_dry: bool = False,
+    check_all: bool = False,
 ) -> tuple[Plan, tuple[Note, ...], Memory]:
     """Cut what is new, plan, and, unless `is_dry`, write. Returns the plan, what could not be had, and what to
     remember. Raises `ExportError` when the disk refuses.
     """
+    dataset, store = place.dataset, place.store
     with _staging(store, difference, is_dry=is_dry) as staging:
         cuttings, failures = _cut(difference, dataset, store, staging, kind, cutter)
         plan = plan_export(
             difference,
             cuttings,
             dataset,
-            manifest,
+            place.manifest,
+            kind=words_of(kind, dataset),
             options=options,
             at=cutter.now(),
-            digest=store.digest,
-            condition=lambda row: store.condition(dataset, row),
+            files=store.files(dataset),
         )
         if not is_dry:
             written = partial(cutter.progress, "writing negatives")
-            memory = store.write(plan, dataset, manifest, memory, written)
+            memory = store.write(plan, dataset, place.manifest, memory, written, check_all=check_all)
     return plan, failures, memory
 
 

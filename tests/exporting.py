@@ -1,5 +1,6 @@
 """An export with everything around it: a Label Studio and its images with memory, and datasets to export into."""
 
+import codecs
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -181,6 +182,41 @@ def yolo_repository(root: Path, *, splits: Sequence[str] = ("train", "val"), ima
     lines = "".join(f"{split}: images/{split}\n" for split in splits)
     (root / "data.yaml").write_text(f"# ours\n{lines}names: [cell]\n")
     return root / "data.yaml"
+
+
+def with_lists(root: Path) -> Path:
+    """A YOLO repository of list files: one ends without a newline, the other has Windows' line ends."""
+    into = yolo_repository(root)
+    (root / "train.txt").write_bytes(b"./images/train/train0.png\n./images/train/train1.png")
+    (root / "val.txt").write_bytes(b"images/val/val0.png\r\nimages/val/val1.png\r\n")
+    into.write_text("train: train.txt\nval: [val.txt]\nnames: [cell]\npath: .\n")
+    return into
+
+
+def with_voc(root: Path) -> Path:
+    """A Pascal VOC dataset with one list of stems and one of a class."""
+    for folder in ("JPEGImages", "Annotations", "ImageSets/Main"):
+        (root / folder).mkdir(parents=True)
+    draw_source(root / "JPEGImages" / "one.jpg", 99)
+    (root / "Annotations" / "one.xml").write_text("<annotation><object><name>cell</name></object></annotation>")
+    (root / "ImageSets" / "Main" / "train.txt").write_text("one\n")
+    (root / "ImageSets" / "Main" / "cell_train.txt").write_text("one  1\n")
+    return root
+
+
+@contextmanager
+def without_rights(folder: Path) -> Iterator[None]:
+    """As somebody who may not write everywhere, as root may."""
+    if os.geteuid() != 0:
+        yield
+        return
+    codecs.lookup("utf-8-sig")  # Python's own folder may be its owner's alone, too
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+    assert folder.exists()
 
 
 def tree(root: Path) -> dict[str, bytes | None]:

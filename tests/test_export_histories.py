@@ -24,7 +24,17 @@ from service.domain.model import Task
 from service.export.formats import Request, format_for
 from service.export.writing import PART, Disk
 from service.exporting import undo
-from tests.exporting import FakeSources, FakeStudio, draw_source, reviewed, run, tree, yolo_repository
+from tests.exporting import (
+    FakeSources,
+    FakeStudio,
+    draw_source,
+    reviewed,
+    run,
+    tree,
+    with_lists,
+    with_voc,
+    yolo_repository,
+)
 
 ROOT = Path(__file__).parent.parent
 
@@ -45,7 +55,7 @@ class MortalDisk(Disk):
         self._left -= 1
         if self._left == 0 and self._how != "after":
             if writes and self._how == "halfway":
-                path.with_name(f".half{PART}").write_bytes(b"half")
+                path.with_name(f".0123456789ab{PART}").write_bytes(b"half")
             raise Killed
         yield
         if self._left == 0:
@@ -72,15 +82,6 @@ class MortalDisk(Disk):
             super().remove_folder(path)
 
 
-def with_lists(root: Path) -> Path:
-    """A YOLO repository of list files: one ends without a newline, the other has Windows' line ends."""
-    into = yolo_repository(root)
-    (root / "train.txt").write_bytes(b"./images/train/train0.png\n./images/train/train1.png")
-    (root / "val.txt").write_bytes(b"images/val/val0.png\r\nimages/val/val1.png\r\n")
-    into.write_text("train: train.txt\nval: [val.txt]\nnames: [cell]\npath: .\n")
-    return into
-
-
 def with_coco(root: Path) -> Path:
     """A COCO dataset whose one image has an object."""
     (root / "images").mkdir(parents=True)
@@ -96,17 +97,6 @@ def with_coco(root: Path) -> Path:
     return path
 
 
-def with_voc(root: Path) -> Path:
-    """A Pascal VOC dataset with one list of stems and one of a class."""
-    for folder in ("JPEGImages", "Annotations", "ImageSets/Main"):
-        (root / folder).mkdir(parents=True)
-    draw_source(root / "JPEGImages" / "one.jpg", 99)
-    (root / "Annotations" / "one.xml").write_text("<annotation><object><name>cell</name></object></annotation>")
-    (root / "ImageSets" / "Main" / "train.txt").write_text("one\n")
-    (root / "ImageSets" / "Main" / "cell_train.txt").write_text("one  1\n")
-    return root
-
-
 def empty(root: Path) -> Path:
     """A folder with somebody's notes in it."""
     root.mkdir(parents=True)
@@ -114,21 +104,40 @@ def empty(root: Path) -> Path:
     return root
 
 
+def into_folder(root: Path, number: int) -> None:
+    """Somebody adds the source image of a task to val, labelled."""
+    draw_source(root / "images" / "val" / f"field{number}.png", number)
+    (root / "labels" / "val" / f"field{number}.txt").write_text("0 0.5 0.5 0.2 0.2\n")
+
+
+def into_voc(root: Path, number: int) -> None:
+    """The same; its line is the first of the list."""
+    draw_source(root / "JPEGImages" / f"field{number}.jpg", number)
+    (root / "Annotations" / f"field{number}.xml").write_text(
+        "<annotation><object><name>cell</name></object></annotation>"
+    )
+    listed = root / "ImageSets" / "Main" / "val.txt"
+    lines = [f"field{number}", *(listed.read_text().splitlines() if listed.exists() else [])]
+    own = sorted(line for line in lines if "_neg_" not in line)
+    listed.write_text("".join(f"{line}\n" for line in (*own, *(line for line in lines if "_neg_" in line))))
+
+
 @dataclass(frozen=True)
 class Kind:
-    """A dataset to export into: how it is made, and what must be said of it."""
+    """A dataset to export into: how it is made, what is said of it, and how somebody adds a task's image to val."""
 
     make: Callable[[Path], Path]
     format: str | None = None
     new: bool = False
+    add_own: Callable[[Path, int], None] | None = None
 
 
 KINDS = {
-    "yolo folders": Kind(yolo_repository),
+    "yolo folders": Kind(yolo_repository, add_own=into_folder),
     "yolo lists": Kind(with_lists),
     "yolo new": Kind(lambda root: root / "data.yaml", new=True),
     "coco": Kind(with_coco),
-    "voc": Kind(with_voc),
+    "voc": Kind(with_voc, add_own=into_voc),
     "tfrecord": Kind(empty, "tfrecord", new=True),
     "ndjson": Kind(lambda root: empty(root) / "data.ndjson", new=True),
     "plain": Kind(empty),
@@ -136,7 +145,8 @@ KINDS = {
 
 KILLS = st.none() | st.tuples(st.integers(1, 40), st.sampled_from(["before", "halfway", "after"]))
 SAID = st.tuples(st.just("say"), st.integers(1, 3), st.sets(st.integers(0, 2)))
-STEPS = st.lists(SAID | st.tuples(st.sampled_from(["export", "export", "undo"]), KILLS), min_size=2, max_size=8)
+OWN = st.tuples(st.just("own"), st.integers(1, 3))
+STEPS = st.lists(SAID | OWN | st.tuples(st.sampled_from(["export", "export", "undo"]), KILLS), min_size=2, max_size=8)
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -160,12 +170,18 @@ def live_through(kind: Kind, steps: list[tuple[object, ...]], folder: Path) -> N
     live.mkdir()
     clean.mkdir()
     into, fresh = kind.make(live / "repository"), kind.make(clean / "repository")
-    first = tree(live)
+    added: list[int] = []
     studio = FakeStudio(*(answer(number, {0}) for number in range(1, 4)))
     for step in steps:
         if step[0] == "say":
             _, number, accepted = step
             studio.put(answer(number, accepted))  # type: ignore[arg-type]
+            continue
+        if step[0] == "own":
+            if kind.add_own is not None and step[1] not in added:
+                added.append(step[1])  # type: ignore[arg-type]
+                kind.add_own(live / "repository", step[1])  # type: ignore[arg-type]
+                kind.add_own(clean / "repository", step[1])  # type: ignore[arg-type]
             continue
         disk = MortalDisk(*step[1]) if step[1] else Disk()  # type: ignore[misc]
         with suppress(Killed):
@@ -177,7 +193,13 @@ def live_through(kind: Kind, steps: list[tuple[object, ...]], folder: Path) -> N
     run(FakeStudio(*studio.kept.values()), fresh, sources, kind=kind.format, new=kind.new)
     assert tree(live) == tree(clean)
     undo(Request(into, new=kind.new), format_for(into, kind.format))
-    assert tree(live) == first
+    shutil.rmtree(clean)
+    clean.mkdir()
+    kind.make(clean / "repository")
+    for number in added:
+        assert kind.add_own is not None
+        kind.add_own(clean / "repository", number)
+    assert tree(live) == tree(clean)
 
 
 def answer(number: int, accepted: set[int]) -> Task:

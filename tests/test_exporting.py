@@ -1,6 +1,8 @@
 """Exports as people ask for them: what is written, left, taken out and told, and that nothing depends on the way."""
 
 import json
+import shutil
+import tempfile
 import threading
 from dataclasses import replace
 from datetime import timedelta
@@ -9,14 +11,27 @@ from pathlib import Path
 import pytest
 
 from service.domain.geometry import Box
+from service.domain.model import Task
 from service.errors import ExportError, ImageError, LabelStudioUnavailable, SetupError
 from service.export.formats import Request, format_for
-from service.export.manifest import MANIFEST, read_manifest
+from service.export.manifest import MANIFEST, read_manifest, write_manifest
 from service.export.model import Row
 from service.export.plan import Action, Options
 from service.export.writing import Store
 from service.exporting import Exported, undo
-from tests.exporting import LABELING, FakeSources, FakeStudio, draw_source, reviewed, run, tree, yolo_repository
+from tests.exporting import (
+    LABELING,
+    FakeSources,
+    FakeStudio,
+    draw_source,
+    reviewed,
+    run,
+    tree,
+    with_lists,
+    with_voc,
+    without_rights,
+    yolo_repository,
+)
 from tests.factories import NOON, moved, review
 
 
@@ -206,29 +221,38 @@ def test_a_patch_that_was_moved_is_another_one(sources: FakeSources, into: Path)
     assert [row.box for row in rows(into)] == [elsewhere.box]
 
 
-@pytest.mark.parametrize("changed", ["images", "labels"])
-def test_what_somebody_changed_is_not_taken_out_but_told(changed: str, sources: FakeSources, into: Path) -> None:
+def test_what_somebody_changed_is_not_taken_out_but_told(sources: FakeSources, into: Path) -> None:
     """Their work stays, run after run, until they decide."""
     studio = FakeStudio(reviewed(1, 0))
     run(studio, into, sources)
     (row,) = rows(into)
-    path = into.parent / (row.file if changed == "images" else f"labels/train/{row.stem}.txt")
-    path.write_bytes(b"0 0.5 0.5 0.1 0.1\n")
+    (into.parent / row.file).write_bytes(b"retouched")
     studio.put(reviewed(1, 1))
     for _ in range(2):
         done = run(studio, into, sources)
-        assert "was changed since" in only(done, Action.REPORT) or "theirs now" in only(done, Action.REPORT)
+        assert "was changed since" in only(done, Action.REPORT)
         assert done.needs_a_person
-    assert path.read_bytes() == b"0 0.5 0.5 0.1 0.1\n"
+    assert (into.parent / row.file).read_bytes() == b"retouched"
 
 
-def test_a_negative_in_which_somebody_labelled_an_object_is_told(sources: FakeSources, into: Path) -> None:
-    """It stays as it is, and counts as theirs."""
+@pytest.mark.parametrize("then", [reviewed(1, 0), reviewed(1, 1), reviewed(1)])
+def test_a_negative_in_which_somebody_labelled_an_object_is_theirs(
+    then: Task, sources: FakeSources, into: Path
+) -> None:
+    """That is told once; whatever is said of the patch, nothing of theirs is touched, and nothing comes twice."""
     studio = FakeStudio(reviewed(1, 0))
     run(studio, into, sources)
     (row,) = rows(into)
-    (into.parent / "labels" / "train" / f"{row.stem}.txt").write_text("0 0.5 0.5 0.1 0.1\n")
-    assert "theirs now" in only(run(studio, into, sources), Action.REPORT)
+    label = into.parent / "labels" / "train" / f"{row.stem}.txt"
+    label.write_text("0 0.5 0.5 0.1 0.1\n")
+    studio.put(then)
+    assert "from now on it is theirs" in only(run(studio, into, sources), Action.REPORT)
+    again = run(studio, into, sources, full=True)
+    assert (again.plan.count(Action.REPORT), again.needs_a_person) == (0, False)
+    assert row.key not in {one.key for one in rows(into)}
+    assert (label.read_text(), (into.parent / row.file).is_file()) == ("0 0.5 0.5 0.1 0.1\n", True)
+    undo(Request(into), format_for(into, None))
+    assert (label.read_text(), (into.parent / row.file).is_file()) == ("0 0.5 0.5 0.1 0.1\n", True)
 
 
 def test_an_image_that_was_lost_comes_back(sources: FakeSources, into: Path) -> None:
@@ -239,6 +263,121 @@ def test_an_image_that_was_lost_comes_back(sources: FakeSources, into: Path) -> 
     (into.parent / rows(into)[0].file).unlink()
     done = run(studio, into, sources)
     assert (done.plan.count(Action.RESTORE), tree(into.parent)) == (1, before)
+
+
+def test_a_label_that_was_lost_comes_back(sources: FakeSources, into: Path) -> None:
+    """Other readers of the repository would lose the image."""
+    studio = FakeStudio(reviewed(1, 0))
+    run(studio, into, sources)
+    before = tree(into.parent)
+    (into.parent / "labels" / "train" / f"{rows(into)[0].stem}.txt").unlink()
+    assert only(run(studio, into, sources), Action.RESTORE) == "its label was missing"
+    assert tree(into.parent) == before
+
+
+def test_an_image_that_cannot_be_had_again_stays_known(sources: FakeSources, into: Path) -> None:
+    """The disk with the images isn't there for a while, and the source isn't either: it is told of, and when the image
+    is back all is as before.
+    """
+    studio = FakeStudio(reviewed(1, 0))
+    run(studio, into, sources)
+    (row,) = rows(into)
+    before = tree(into.parent)
+    (into.parent / row.file).rename(into.parent / "away")
+    sources.problems = {1: ImageError("gone")}
+    assert "missing" in only(run(studio, into, sources), Action.REPORT)
+    assert rows(into) == (row,)
+    (into.parent / "away").rename(into.parent / row.file)
+    assert run(studio, into, sources).plan.count(Action.KEEP) == 1
+    assert tree(into.parent) == before
+
+
+def test_a_negative_that_somebody_moved_is_found_again(sources: FakeSources, into: Path) -> None:
+    """With its label, into another folder of the split: it is still ours, to be taken out and undone."""
+    studio = FakeStudio(reviewed(1, 0), reviewed(2, 0))
+    run(studio, into, sources)
+    for row in rows(into):
+        for kind, suffix in (("images", ".png"), ("labels", ".txt")):
+            folder = into.parent / kind / "train" / "background"
+            folder.mkdir(exist_ok=True)
+            (into.parent / kind / "train" / f"{row.stem}{suffix}").rename(folder / f"{row.stem}{suffix}")
+    studio.put(reviewed(2))
+    done = run(studio, into, sources)
+    assert (done.plan.count(Action.KEEP), done.plan.count(Action.TAKE_OUT)) == (1, 1)
+    (row,) = rows(into)
+    assert row.file.startswith("images/train/background/")
+    undo(Request(into), format_for(into, None))
+    assert not list(into.parent.rglob("field*"))
+
+
+def test_a_list_that_was_made_anew_gets_its_lines_back(sources: FakeSources, tmp_path: Path) -> None:
+    """Somebody's script wrote train.txt again, without ours."""
+    into = with_lists(tmp_path / "repository")
+    listed = into.parent / "train.txt"
+    first = listed.read_bytes()
+    studio = FakeStudio(reviewed(1, 0))
+    run(studio, into, sources)
+    with_ours = listed.read_bytes()
+    listed.write_bytes(first)
+    assert only(run(studio, into, sources), Action.RESTORE) == "it was in no split any more"
+    assert listed.read_bytes() == with_ours
+
+
+def test_lists_never_name_what_is_not_there(sources: FakeSources, tmp_path: Path) -> None:
+    """Of another project whose images are missing, for example: that is told, and its rows stay."""
+    into = with_lists(tmp_path / "repository")
+    run(FakeStudio(reviewed(1, 0)), into, sources)
+    (first,) = rows(into)
+    other = replace(first, project=8, task=99, patch="neg_other", file="images/train/other_neg_0.png", sha256="0" * 64)
+    (into.parent / MANIFEST).write_bytes(write_manifest([first, other]))
+    done = run(FakeStudio(reviewed(1, 0), reviewed(2, 0)), into, sources)
+    assert "missing" in only(done, Action.REPORT)
+    listed = (into.parent / "train.txt").read_text().splitlines()
+    assert [line for line in listed if not (into.parent / line).is_file()] == []
+    assert other in rows(into)
+
+
+def test_after_a_change_of_branch_everything_is_there_again(sources: FakeSources, into: Path) -> None:
+    """Git took manifest and images away, and left what it ignores."""
+    before = tree(into.parent)
+    studio = FakeStudio(reviewed(1, 0), reviewed(2, 0))
+    run(studio, into, sources)
+    after = tree(into.parent)
+    for name in after.keys() - before.keys():
+        (into.parent / name).unlink()
+    assert run(studio, into, sources).plan.count(Action.ADD) == 2
+    assert tree(into.parent) == after
+
+
+def test_a_manifest_that_was_lost_is_made_again(sources: FakeSources, into: Path) -> None:
+    """What is there under our names, with our bytes, is ours."""
+    studio = FakeStudio(reviewed(1, 0), reviewed(2, 0))
+    run(studio, into, sources)
+    after = tree(into.parent)
+    (into.parent / MANIFEST).unlink()
+    done = run(studio, into, sources)
+    assert (done.plan.count(Action.KEEP), done.plan.count(Action.ADD)) == (2, 0)
+    assert tree(into.parent) == after
+
+
+def test_two_descriptions_of_one_root_are_kept_apart(sources: FakeSources, into: Path) -> None:
+    """A second data.yaml, for cross-validation: its lists would not be told of what goes."""
+    run(FakeStudio(reviewed(1, 0)), into, sources)
+    fold = into.with_name("fold2.yaml")
+    fold.write_text(into.read_text())
+    before = tree(into.parent)
+    with pytest.raises(ExportError, match=r"another dataset with the same root \(yolo data\.yaml; this is yolo fold2"):
+        run(FakeStudio(reviewed(1, 0)), fold, sources)
+    assert tree(into.parent) == before
+
+
+def test_a_change_of_label_studios_address_is_told(sources: FakeSources, into: Path) -> None:
+    """Else nothing that is there would be known, and nothing would say why."""
+    run(FakeStudio(reviewed(1, 0)), into, sources)
+    rows_now = [replace(row, studio="https://studio.internal") for row in rows(into)]
+    (into.parent / MANIFEST).write_bytes(write_manifest(rows_now))
+    done = run(FakeStudio(reviewed(1, 0)), into, sources)
+    assert "NEGATIVES_LABEL_STUDIO_PUBLIC_URL" in done.notes[0].text
 
 
 def test_negatives_of_tasks_that_are_gone_stay_until_told(sources: FakeSources, into: Path) -> None:
@@ -334,6 +473,55 @@ def test_patches_follow_their_image_into_another_split(sources: FakeSources, int
     }
 
 
+@pytest.mark.parametrize("blocker", ["images/val/{}.bmp", "images/val/{}.png", "labels/val/{}.txt"])
+def test_what_is_in_the_way_of_a_move_stays(blocker: str, sources: FakeSources, into: Path) -> None:
+    """The negative stays where it is, and that is told; all else is exported."""
+    studio = FakeStudio(reviewed(1, 0))
+    run(studio, into, sources)
+    (row,) = rows(into)
+    draw_source(into.parent / "images" / "val" / "field1.png", 1)
+    path = into.parent / blocker.format(row.stem)
+    if path.suffix == ".txt":
+        path.write_text("0 0.5 0.5 0.1 0.1\n")
+    else:
+        draw_source(path, 55)
+    theirs = path.read_bytes()
+    studio.put(reviewed(2, 0))
+    done = run(studio, into, sources)
+    assert "move it by hand" in only(done, Action.REPORT)
+    assert (done.plan.count(Action.ADD), path.read_bytes()) == (1, theirs)
+    assert {one.file for one in rows(into)} > {row.file}
+
+
+def test_a_split_may_change_without_the_file(sources: FakeSources, tmp_path: Path) -> None:
+    """Where the splits are lists over one folder, the line moves, and undo leaves no line."""
+    root = tmp_path / "repository"
+    into = with_voc(root)
+    studio = FakeStudio(reviewed(1, 0))
+    first = tree(root)
+    run(studio, into, sources)
+    (row,) = rows_below(root)
+    theirs = {
+        "JPEGImages/field1.jpg": draw_source(root / "JPEGImages" / "field1.jpg", 1).read_bytes(),
+        "ImageSets/Main/val.txt": b"field1\n",
+    }
+    (root / "ImageSets" / "Main" / "val.txt").write_bytes(theirs["ImageSets/Main/val.txt"])
+    assert only(run(studio, into, sources), Action.MOVE) == "from train: field1.png is in val"
+    (moved,) = rows_below(root)
+    assert (moved.file, moved.split) == (row.file, "val")
+    assert (root / "ImageSets" / "Main" / "train.txt").read_text() == "one\n"
+    assert (root / "ImageSets" / "Main" / "val.txt").read_text() == f"field1\n{row.stem}\n"
+    assert run(studio, into, sources).plan.count(Action.KEEP) == 1
+    undo(Request(into), format_for(into, None))
+    assert tree(root) == first | theirs
+
+
+def rows_below(folder: Path) -> tuple[Row, ...]:
+    """The only manifest somewhere in a folder."""
+    (path,) = folder.rglob(MANIFEST)
+    return read_manifest(path.read_bytes(), "")
+
+
 def test_shares_keep_the_patches_of_an_image_together(sources: FakeSources, into: Path) -> None:
     """By a hash of the image's content: the same every time, and about as asked."""
     studio = FakeStudio(*(reviewed(number, 0, 1, 2) for number in range(1, 41)))
@@ -357,11 +545,12 @@ def test_shares_that_change_move_nothing(sources: FakeSources, into: Path) -> No
 
 
 def test_a_share_of_a_split_that_is_not_there(sources: FakeSources, into: Path) -> None:
-    """Refused, and nothing is touched but for what we remember."""
+    """Refused where somebody asked for it, and nothing is touched; passed by where it is only a setting."""
     before = tree(into.parent)
     with pytest.raises(ExportError, match="no split 'test'"):
-        run(FakeStudio(reviewed(1, 0)), into, sources, options=Options(shares={"test": 1}))
+        run(FakeStudio(reviewed(1, 0)), into, sources, options=Options(shares={"test": 1}, is_strict=True))
     assert tree(into.parent) == before
+    assert run(FakeStudio(reviewed(1, 0)), into, sources, options=Options(shares={"test": 1})).plan.count(Action.ADD)
 
 
 def test_the_band_takes_the_best_first_and_always_the_same(sources: FakeSources, tmp_path: Path) -> None:
@@ -373,11 +562,29 @@ def test_the_band_takes_the_best_first_and_always_the_same(sources: FakeSources,
     assert (done.plan.count(Action.ADD), done.plan.count(Action.LEAVE_OUT)) == (4, 8)
     assert sorted(row.task for row in rows(into)) == [1, 2, 3, 4]
     assert done.plan.shares[0].after.share == 0.2
+    sources.taken.clear()
+    studio.put(reviewed(9))
     again = run(studio, into, sources, options=options)
-    assert (again.plan.count(Action.ADD), again.plan.count(Action.KEEP)) == (0, 4)
+    assert (again.plan.count(Action.ADD), again.plan.count(Action.KEEP), sources.taken) == (0, 4, [])
+    assert len(list((into.parent / "images" / "train").glob("field*"))) == 4
     other = yolo_repository(tmp_path / "other", images=16)
     run(studio, other, sources, options=options)
     assert tree(other.parent) == tree(into.parent)
+
+
+def test_room_in_the_band_is_used_once_there_is_some(sources: FakeSources, tmp_path: Path) -> None:
+    """Labelled images came: of what was left out, those of images without any negative go first."""
+    into = yolo_repository(tmp_path / "repository", images=8)
+    options = Options(limit_to_band=True)
+    studio = FakeStudio(reviewed(1, 0, 1, 2), reviewed(2, 0, 1, 2), reviewed(3, 0, 1, 2))
+    run(studio, into, sources, options=options)
+    first = {row.task for row in rows(into)}
+    assert len(rows(into)) == 2
+    for number in range(4):
+        draw_source(into.parent / "images" / "train" / f"more{number}.png", 900 + number)
+        (into.parent / "labels" / "train" / f"more{number}.txt").write_text("0 0.5 0.5 0.2 0.2\n")
+    assert run(studio, into, sources, options=options).plan.count(Action.ADD) == 1
+    assert {row.task for row in rows(into)} == {1, 2, 3} > first
 
 
 def test_an_approval_more_is_told_in_the_manifest_and_nowhere_else(sources: FakeSources, into: Path) -> None:
@@ -404,15 +611,9 @@ def test_two_projects_share_a_dataset(sources: FakeSources, into: Path) -> None:
     (first,) = rows(into)
     other = replace(first, project=8, task=99, patch="neg_other", file="images/train/other_neg_0.png")
     (into.parent / other.file).write_bytes(b"another project's")
-    (into.parent / MANIFEST).write_bytes(b"".join(_line(row) for row in (first, other)))
+    (into.parent / MANIFEST).write_bytes(write_manifest([first, other]))
     run(FakeStudio(), into, sources, options=Options(prune=True))
     assert rows(into) == (other,)
-
-
-def _line(row: Row) -> bytes:
-    from service.export.manifest import write_manifest
-
-    return write_manifest([row])
 
 
 def test_an_export_beside_another_one_is_refused_or_waits(sources: FakeSources, into: Path) -> None:
@@ -456,6 +657,48 @@ def test_a_manifest_that_cannot_be_read_stops_the_export(sources: FakeSources, i
     with pytest.raises(ExportError, match=r"negatives\.jsonl, line 2, .* version control"):
         run(FakeStudio(reviewed(1, 0)), into, sources)
     assert tree(into.parent) == before
+
+
+def test_a_list_that_a_cache_shares_is_not_written_through(sources: FakeSources, tmp_path: Path) -> None:
+    """DVC leaves a link to a read-only file of its cache, which holds older versions of the dataset, too."""
+    into = with_voc(tmp_path / "repository")
+    listed = into / "ImageSets" / "Main" / "train.txt"
+    shared = tmp_path / "cache" / "ab12"
+    shared.parent.mkdir()
+    listed.rename(shared)
+    listed.symlink_to(shared)
+    shared.chmod(0o444)
+    before = tree(into)
+    with pytest.raises(ExportError, match=r"train\.txt, which leads to .*ab12, is read-only"):
+        run(FakeStudio(reviewed(1, 0)), into, sources)
+    assert tree(into) == before
+    shared.chmod(0o644)
+    run(FakeStudio(reviewed(1, 0)), into, sources)
+    assert len(shared.read_text().splitlines()) == 2
+    assert listed.is_symlink()
+
+
+def test_a_folder_that_may_not_be_written_into_is_refused() -> None:
+    """Before anything is written; tried as somebody who isn't its owner."""
+    folder = Path(tempfile.mkdtemp())  # pytest's own can be entered by its owner alone
+    try:
+        (folder / "sources").mkdir()
+        run(FakeStudio(reviewed(1, 0)), yolo_repository(folder / "other"), FakeSources(folder / "sources"))
+        into = yolo_repository(folder / "repository")
+        for path in (folder, *folder.rglob("*")):
+            path.chmod(0o777 if path.is_dir() else 0o666)
+        labels = into.parent / "labels" / "train"
+        labels.chmod(0o555)
+        before = tree(into.parent)
+        with without_rights(folder), pytest.raises(ExportError, match=f"{labels} can't be written into"):
+            run(FakeStudio(reviewed(1, 0)), into, FakeSources(folder / "sources"))
+        assert tree(into.parent) == before
+        labels.chmod(0o777)
+        with without_rights(folder):
+            run(FakeStudio(reviewed(1, 0)), into, FakeSources(folder / "sources"))
+        assert len(rows(into)) == 1
+    finally:
+        shutil.rmtree(folder)
 
 
 def test_caches_of_the_touched_split_go(sources: FakeSources, into: Path) -> None:

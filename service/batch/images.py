@@ -141,7 +141,7 @@ def sample_images(
     kind = formats()["plain"]
     request = Request(into, classes=(object_name,))
     batch = _Batch()
-    with opened(request, kind, Disk()) as (dataset, store, manifest):
+    with opened(request, kind, Disk()) as place:
         for done, path in enumerate(paths):
             progress("reading labels", done, len(paths))
             try:
@@ -151,26 +151,20 @@ def sample_images(
                 batch.failures.append(Found(path, _said(error)))
         progress("reading labels", len(paths), len(paths))
         run = f"{NOBODY} {_digest(repr((seed, roi, rules)).encode())[:16]}"
-        memory = store.memory()
-        difference = compare(
-            list(_placed(batch, roi, rules, seed, takes_unlabelled, progress)),
-            manifest,
-            studio=run,
-            present=store.is_there,
-        )
-        lost = [row for row in difference.stay if row.studio.startswith(NOBODY) and not store.is_there(row)]
+        decided = list(_placed(batch, roi, rules, seed, takes_unlabelled, progress))
+        difference = compare(decided, place.settled, studio=run)
+        nobodys = [row for row in difference.lost if row.studio.startswith(NOBODY) and row.studio != run]
         difference = replace(
             difference,
-            stay=tuple(row for row in difference.stay if row not in lost),
-            out=(*difference.out, *((row, "an earlier run's, and lost") for row in lost)),
+            lost=tuple(row for row in difference.lost if row not in nobodys),
+            out=(*difference.out, *((row, "an earlier run's, and lost") for row in nobodys)),
         )
         cutter = Cutter(batch, max_pixels, now, progress)
-        plan, failures, memory = bring_in(
-            difference, dataset, store, manifest, memory, kind=kind, options=Options(), cutter=cutter
-        )
-        store.remember(memory)
+        memory = place.store.memory()
+        plan, failures, memory = bring_in(difference, place, memory, kind=kind, options=Options(), cutter=cutter)
+        place.store.remember(memory)
         batch.failures += [Found(batch.pictures[note.task_id].path, note.text) for note in failures]
-        sheet = _write_sheet(plan, run, store, into / SHEET, batch)
+        sheet = _write_sheet(plan, run, place.store, into / SHEET, batch)
     digests = {picture.sha256 for picture in batch.pictures.values()}
     return Sampled(
         images=len(paths),
@@ -179,7 +173,7 @@ def sample_images(
         earlier=sum(row.studio != run and row.source.sha256 in digests for row in plan.rows),
         taken_out=plan.count(Action.TAKE_OUT),
         unlabelled=sum(picture.objects is None for picture in batch.pictures.values()),
-        folder=Path(dataset.root),
+        folder=Path(place.dataset.root),
         sheet=sheet,
         short=tuple(batch.short),
         passed_over=tuple(batch.passed_over),

@@ -20,9 +20,7 @@ OF_SOURCE = tuple(field.name for field in fields(Source))
 
 def write_manifest(rows: Iterable[Row]) -> bytes:
     """The rows as they stand in the file: one line each, sorted by file."""
-    return "".join(
-        json.dumps(_as_json(row), ensure_ascii=False) + "\n" for row in sorted(rows, key=lambda row: row.file)
-    ).encode()
+    return b"".join(_line(row) for row in sorted(rows, key=lambda row: row.file))
 
 
 def read_manifest(content: bytes, where: str) -> tuple[Row, ...]:
@@ -44,6 +42,14 @@ def read_manifest(content: bytes, where: str) -> tuple[Row, ...]:
                 "control; after a merge, keep the lines of both sides, each once"
             ) from error
     return tuple(rows.values())
+
+
+def _line(row: Row) -> bytes:
+    document = _as_json(row)
+    try:
+        return json.dumps(document, ensure_ascii=False).encode() + b"\n"
+    except UnicodeEncodeError:  # a file's name that is no text
+        return json.dumps(document).encode() + b"\n"
 
 
 def _as_json(row: Row) -> dict[str, Any]:

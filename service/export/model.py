@@ -33,7 +33,8 @@ class Row:
 
     `file` is its image. `box` is what people approved, in pixels of the picture that they saw; `cut` is what was cut,
     in pixels of the source, upright: the same, or on the block grid inside of it, or scaled to the original. `size` is
-    the image's (width, height), `mode` Pillow's word for its pixels. `pixels` says how faithful they are.
+    the image's (width, height), `mode` Pillow's word for its pixels. `pixels` says how faithful they are. `dataset` is
+    the format, and which of several datasets with this root.
     """
 
     file: str
@@ -60,6 +61,7 @@ class Row:
     rules_from: Mapping[str, str] | None
     proposed_by: str | None
     exported_by: str
+    dataset: str = ""
 
     @property
     def name(self) -> str:
@@ -108,10 +110,11 @@ class Index(Protocol):
         """What it should hold: what others wrote in it, byte for byte, and exactly these rows of ours.
 
         `before` is what it holds now, None when there is no such file. `ours` are the rows that it may tell of now,
-        from earlier exports (also of one that was interrupted). `rows` are all of ours that the dataset will hold,
-        whatever the split, sorted by file. `read` gives a row's image. None: there should be no such file. The result
-        depends on what others wrote and on `rows`, not on the way there; without rows it is what others wrote. Raises
-        `ExportError` for a file that can't be understood.
+        from earlier exports (also of one that was interrupted; one that changes its split comes as it was and as it
+        will be). `rows` are all of ours whose images the dataset will hold, whatever the split, sorted by file. `read`
+        gives a row's image. None: there should be no such file. The result depends on what others wrote and on `rows`,
+        not on the way there; without rows it is what others wrote. Raises `ExportError` for a file that can't be
+        understood.
         """
 
 
@@ -119,11 +122,11 @@ class Index(Protocol):
 class Dataset:
     """A dataset of some format, understood.
 
-    `root` holds the manifest. `splits` has `train` first. `taken` are the stems, case-folded, of all images and
-    sidecars. `said` tells people what was understood and by which rule, `warnings` what they should look at. `makes`
-    are files of a new dataset that are not there yet. `sidecar` gives the file that tells of one negative, and its
-    content. `indexes` gives the files that tell of these rows. `caches` gives files that a trainer made of these
-    splits and would not make anew.
+    `root` holds the manifest; `id` tells two datasets with the same root apart, where there may be two. `splits` has
+    `train` first. `taken` are the stems, case-folded, of all images and sidecars. `said` tells people what was
+    understood and by which rule, `warnings` what they should look at. `makes` are files of a new dataset that are not
+    there yet. `sidecar` gives the file that tells of one negative, and its content. `indexes` gives the files that tell
+    of these rows. `caches` gives files that a trainer made of these splits and would not make anew.
     """
 
     root: PurePath
@@ -135,6 +138,7 @@ class Dataset:
     sidecar: Callable[[Row], tuple[str, bytes] | None] = lambda _row: None
     indexes: Callable[[Sequence[Row]], Sequence[Index]] = lambda _rows: ()
     caches: Callable[[Collection[str]], Sequence[str]] = lambda _splits: ()
+    id: str = ""
 
     def split(self, name: str) -> Split | None:
         """The split of this name."""

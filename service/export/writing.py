@@ -10,11 +10,13 @@ hides itself from git.
 import fcntl
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from hashlib import file_digest, sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,9 +26,10 @@ from uuid import uuid4
 from service.errors import ExportError
 from service.export.manifest import MANIFEST, read_manifest, write_manifest
 from service.export.model import Dataset, Index, Row
-from service.export.plan import Condition, Placement, Plan
+from service.export.plan import Condition, Files, Obstacle, Placement, Plan
 
 PART = ".part"
+OURS = re.compile(r"\.[0-9a-f]{12}\.part")
 STATE_FOLDER = ".negatives"
 STATE_FILE = "state.json"
 IGNORE_FILE = ".gitignore"
@@ -37,25 +40,30 @@ EMPTY = sha256(b"").hexdigest()
 @dataclass(frozen=True, slots=True)
 class Look:
     """Up to when one project was looked at: the moment of the last change, the tasks that changed shortly before it
-    with theirs, those that must be looked at again, and a digest of all that the decisions rest on beside the tasks.
+    with theirs, those that must be looked at again, those that had patches left out and why, and a digest of all that
+    the decisions rest on beside the tasks.
     """
 
     until: datetime
     recent: Mapping[int, datetime]
     again: frozenset[int]
+    left: Mapping[int, tuple[Obstacle, ...]]
     settings: str
 
 
 @dataclass(frozen=True, slots=True)
 class Memory:
     """What an export remembers beside the manifest: the looks by project, the folders and files that exports made
-    (files with their digest), and whether a run has begun to write and not ended.
+    (files with their digest), whether a run has begun to write and not ended, and the digest of the manifest that all
+    this goes with. `is_known`: it was read, and not made up.
     """
 
     looks: Mapping[str, Look] = field(default_factory=dict)
     folders: tuple[str, ...] = ()
     files: Mapping[str, str] = field(default_factory=dict)
     is_writing: bool = False
+    manifest: str = ""
+    is_known: bool = True
 
 
 class Disk:
@@ -139,8 +147,9 @@ class Store:
     def sole_exporter(self, *, wait: bool) -> Iterator[None]:
         """Keep other exports out of the dataset.
 
-        The lock is on the root itself, so it holds for everybody who sees that folder, from containers too, and leaves
-        no file. Raises `ExportError` when another export is running, unless told to wait.
+        The lock is on the root itself, so it holds for everybody on this machine who sees that folder, from containers
+        too, and leaves no file; in a network's file system it may hold for one machine only. Raises `ExportError` when
+        another export is running, unless told to wait.
         """
         try:
             missing = [folder for folder in (self._root, *self._root.parents) if not folder.exists()]
@@ -158,10 +167,15 @@ class Store:
                 raise ExportError(
                     f"another export into {self._root} is running; run this again when it is done, or with --wait"
                 ) from error
+            except OSError as error:
+                raise ExportError(f"{self._root} can't be kept for this export alone ({error.strerror})") from error
             yield
         finally:
             self._remove_empty(self._made)  # nothing came of it
             os.close(held)  # and with it the lock
+
+    def _manifest_digest(self) -> str:
+        return sha256(self._read(MANIFEST) or b"").hexdigest()
 
     def _is_just_made(self) -> bool:
         """Whether the root is what a run made that was killed before it could remember having made it."""
@@ -182,11 +196,14 @@ class Store:
         return self._manifest[1]
 
     def memory(self) -> Memory:
-        """What earlier exports remember. Where nothing can be read, all is looked at anew, as after a killed run."""
+        """What earlier exports remember. Where nothing can be read, all is looked at anew, as after a killed run; where
+        the manifest is another one by now (a branch was changed), the looks say nothing of it.
+        """
         try:
-            return _memory(json.loads((self._root / STATE_FOLDER / STATE_FILE).read_bytes()))
+            memory = _memory(json.loads((self._root / STATE_FOLDER / STATE_FILE).read_bytes()))
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            return Memory(is_writing=True)
+            return Memory(is_writing=True, is_known=False)
+        return memory if memory.manifest == self._manifest_digest() else replace(memory, looks={})
 
     @contextmanager
     def staging(self) -> Iterator[Path]:
@@ -217,11 +234,25 @@ class Store:
     def condition(self, dataset: Dataset, row: Row) -> Condition:
         """How a row's files are found."""
         sidecar = dataset.sidecar(row)
-        if sidecar is not None and self._read(sidecar[0]) not in (None, sidecar[1]):
+        if sidecar is not None and not self._tells(*sidecar):
             return Condition.CHANGED
         if not self.is_there(row):
             return Condition.MISSING
         return Condition.AS_WRITTEN if self.digest(row.file) == row.sha256 else Condition.CHANGED
+
+    def _tells(self, file: str, content: bytes) -> bool:
+        """Whether a file is as we wrote it, or isn't there."""
+        path = self.path(file)
+        return not path.exists() or (path.is_file() and self._read(file) == content)
+
+    def is_bare(self, dataset: Dataset, row: Row) -> bool:
+        """Whether the file that should tell of a row is missing."""
+        sidecar = dataset.sidecar(row)
+        return sidecar is not None and not self.path(sidecar[0]).exists()
+
+    def files(self, dataset: Dataset) -> Files:
+        """How the dataset's files are found, for planning."""
+        return Files(self.digest, partial(self.condition, dataset), partial(self.is_bare, dataset))
 
     def write(
         self,
@@ -230,29 +261,40 @@ class Store:
         manifest: Sequence[Row],
         memory: Memory,
         progress: Callable[[int, int], None],
+        *,
+        check_all: bool = False,
     ) -> Memory:
         """Carry out a plan; `manifest` and `memory` are what was there before. Returns what to remember.
+
+        `check_all` looks at every file that tells of negatives, not only at those of what changed.
 
         Nothing is touched where there is nothing to do. Raises `ExportError` when a file is in the way or the disk
         refuses: what is there is whole, and the next run goes on from there.
         """
         is_told = plan.rows == tuple(sorted(manifest, key=lambda row: row.file))
-        if is_told and not (plan.write or plan.remove or dataset.makes or memory.is_writing):
+        if is_told and not (
+            plan.write or plan.remove or plan.changed or dataset.makes or memory.is_writing or check_all
+        ):
             return memory
-        announced = tuple({row.file: row for row in (*manifest, *plan.rows)}.values())
-        changed = announced if memory.is_writing else (*(one.row for one in plan.write), *plan.remove)
+        by_file = {row.file: row for row in (*manifest, *plan.rows)}
+        ours = [row for row in (*manifest, *plan.changed, *plan.rows) if row.file not in plan.theirs]
+        rows = [row for row in plan.rows if row.file not in plan.absent]
+        looked_at = ours if memory.is_writing or check_all else plan.changed
+        touched = {row.split for row in (ours if memory.is_writing and memory.is_known else plan.changed)}
+        indexes = dataset.indexes(looked_at)
         try:
+            self._check_rights(plan, dataset, indexes)
             if memory.is_writing:
-                self._clear(dataset, announced)
-            memory = self._begin(plan, dataset, changed, memory)
-            self._write_manifest(announced)
-            for file in dataset.caches({row.split for row in changed}):
+                self._clear(dataset, ours)
+            memory = self._begin(plan, dataset, indexes, memory)
+            self._write_manifest(by_file.values())
+            for file in dataset.caches(touched):
                 self._disk.remove(self.path(file))
             for done, placement in enumerate(plan.write, 1):
                 self._place(placement, dataset)
                 progress(done, len(plan.write))
-            for index in dataset.indexes(changed):
-                self._write_index(index, announced, plan.rows, memory)
+            for index in indexes:
+                self._write_index(index, ours, rows, memory)
             self._take_out(plan, dataset)
             self._write_manifest(plan.rows)
             self._remove_empty(memory.folders)
@@ -272,6 +314,7 @@ class Store:
 
     def remember(self, memory: Memory) -> None:
         """Write down what to remember, if that is anything new. Raises `ExportError` when the disk refuses."""
+        memory = replace(memory, manifest=self._manifest_digest())
         content = json.dumps(_as_json(memory), indent=1, sort_keys=True).encode() + b"\n"
         file = f"{STATE_FOLDER}/{STATE_FILE}"
         try:
@@ -281,13 +324,14 @@ class Store:
         except OSError as error:
             raise ExportError(f"{error.filename or self.path(file)} can't be written ({error.strerror})") from error
 
-    def forget(self, memory: Memory) -> None:
+    def forget(self, memory: Memory, *, is_used: bool) -> None:
         """After an undo: take away what exports made beside the negatives, and what they remember. What somebody
-        changed since stays. Raises `ExportError` when the disk refuses.
+        changed since stays, and all of it if the dataset `is_used`: there are images of others. Raises `ExportError`
+        when the disk refuses.
         """
         try:
             for file, digest in memory.files.items():
-                if self.path(file).is_file() and self.digest(file) == digest:
+                if not is_used and self.path(file).is_file() and self.digest(file) == digest:
                     self._disk.remove(self.path(file))
             self._remove_empty(memory.folders)
             for name in (STATE_FILE, IGNORE_FILE):
@@ -296,11 +340,33 @@ class Store:
         except OSError as error:
             raise ExportError(f"{error.filename or self._root} can't be removed ({error.strerror})") from error
 
-    def _begin(self, plan: Plan, dataset: Dataset, changed: Sequence[Row], memory: Memory) -> Memory:
-        """Say that writing has begun and what will be made, then make folders and the files of a new dataset."""
-        indexes = [index.file for index in dataset.indexes(changed)]
+    def _check_rights(self, plan: Plan, dataset: Dataset, indexes: Sequence[Index]) -> None:
+        """Raises `ExportError` unless all that will be written may be: before anything is."""
+        told_in = [self.path(index.file) for index in indexes]
+        for path in told_in:
+            if path.exists() and not path.stat().st_mode & 0o222:
+                leads = f", which leads to {path.resolve()}," if path.is_symlink() else ""
+                raise ExportError(
+                    f"{path}{leads} is read-only, as a version control for data (DVC, git-annex) leaves files that it "
+                    "shares: unprotect or unlock it first"
+                )
+        made = [self.path(file) for file in self._files_of(plan, dataset)]
+        for folder in {path.resolve().parent for path in (*told_in, *made)}:
+            there = next(one for one in (folder, *folder.parents) if one.exists())
+            effective = os.access in os.supports_effective_ids
+            if not os.access(there, os.W_OK | os.X_OK, effective_ids=effective):
+                raise ExportError(f"{there} can't be written into: ask for the right to, or export as its owner")
+
+    @staticmethod
+    def _files_of(plan: Plan, dataset: Dataset) -> list[str]:
+        """What will be made: images, what tells of them, and the files of a new dataset."""
         sidecars = [sidecar[0] for one in plan.write if (sidecar := dataset.sidecar(one.row)) is not None]
-        files = [*dataset.makes, *indexes, *sidecars, *(one.row.file for one in plan.write)]
+        return [*dataset.makes, *sidecars, *(one.row.file for one in plan.write)]
+
+    def _begin(self, plan: Plan, dataset: Dataset, told_in: Sequence[Index], memory: Memory) -> Memory:
+        """Say that writing has begun and what will be made, then make folders and the files of a new dataset."""
+        indexes = [index.file for index in told_in]
+        files = [*self._files_of(plan, dataset), *indexes]
         folders = {folder for file in files for folder in self.path(file).parents}
         missing = sorted(folder for folder in folders if not folder.exists())
         made = dict(memory.files)
@@ -322,9 +388,9 @@ class Store:
         sidecar = dataset.sidecar(row)
         if sidecar is not None and self._read(sidecar[0]) != sidecar[1]:
             self._disk.create(self.path(sidecar[0]), sidecar[1])
-        image = self.path(placement.moved_from.file) if placement.moved_from else placement.staged
-        assert image is not None, f"{row.file} was planned without a picture"
-        self._disk.create(self.path(row.file), Path(image))
+        source = self.path(placement.moved_from.file) if placement.moved_from else placement.staged
+        if source is not None and not (self.is_there(row) and self.digest(row.file) == row.sha256):
+            self._disk.create(self.path(row.file), Path(source))
 
     def _write_index(self, index: Index, ours: Sequence[Row], rows: Sequence[Row], memory: Memory) -> None:
         before = self._read(index.file)
@@ -337,6 +403,8 @@ class Store:
 
     def _take_out(self, plan: Plan, dataset: Dataset) -> None:
         """Images first, then what tells of them, unless that tells of one that stays."""
+        if not plan.remove:
+            return
         kept = {row.file for row in plan.rows}
         told = {sidecar[0] for row in plan.rows if (sidecar := dataset.sidecar(row)) is not None}
         for row in plan.remove:
@@ -351,8 +419,9 @@ class Store:
         indexes = [index.file for index in dataset.indexes(rows)]
         files = [MANIFEST, f"{STATE_FOLDER}/{STATE_FILE}", *indexes, *sidecars, *(row.file for row in rows)]
         for folder in {self.path(file).resolve().parent for file in files}:
-            for left in folder.glob(f".*{PART}"):
-                left.unlink(missing_ok=True)
+            for left in folder.iterdir() if folder.is_dir() else ():
+                if OURS.fullmatch(left.name) and left.is_file():
+                    left.unlink()
 
     def _write_manifest(self, rows: Iterable[Row]) -> None:
         content = write_manifest(rows)
@@ -377,6 +446,8 @@ class Store:
             return self.path(file).read_bytes()
         except FileNotFoundError:
             return None
+        except OSError as error:
+            raise ExportError(f"{self.path(file)} can't be read ({error.strerror})") from error
 
 
 def _as_json(memory: Memory) -> dict[str, Any]:
@@ -385,6 +456,7 @@ def _as_json(memory: Memory) -> dict[str, Any]:
             "until": look.until.isoformat(),
             "recent": {str(task): moment.isoformat() for task, moment in look.recent.items()},
             "again": sorted(look.again),
+            "left": {str(task): [list(one) for one in obstacles] for task, obstacles in look.left.items()},
             "settings": look.settings,
         }
         for project, look in memory.looks.items()
@@ -394,6 +466,7 @@ def _as_json(memory: Memory) -> dict[str, Any]:
         "folders": list(memory.folders),
         "files": dict(memory.files),
         "is_writing": memory.is_writing,
+        "manifest": memory.manifest,
     }
 
 
@@ -403,9 +476,15 @@ def _memory(document: Mapping[str, Any]) -> Memory:
             until=datetime.fromisoformat(look["until"]),
             recent={int(task): datetime.fromisoformat(moment) for task, moment in look["recent"].items()},
             again=frozenset(map(int, look["again"])),
+            left={
+                int(task): tuple(Obstacle(str(split), str(file)) for split, file in obstacles)
+                for task, obstacles in look["left"].items()
+            },
             settings=str(look["settings"]),
         )
         for project, look in document["looks"].items()
     }
     files = {str(file): str(digest) for file, digest in document["files"].items()}
-    return Memory(looks, tuple(map(str, document["folders"])), files, bool(document["is_writing"]))
+    return Memory(
+        looks, tuple(map(str, document["folders"])), files, bool(document["is_writing"]), str(document["manifest"])
+    )

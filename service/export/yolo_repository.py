@@ -16,16 +16,11 @@ from functools import partial
 from pathlib import Path
 
 from service.errors import ExportError
+from service.export.folders import Folders, content_of, is_empty_label, is_image
 from service.export.image_lists import ImageList, Reading, lines_of
 from service.export.manifest import MANIFEST
 from service.export.model import Dataset, Held, Index, Row, Split
 
-IMAGE_SUFFIXES = frozenset(
-    (
-        *(".avif", ".bmp", ".dng", ".heic", ".heif", ".jp2", ".jpeg", ".jpg"),
-        *(".mpo", ".pfm", ".png", ".tif", ".tiff", ".webp"),
-    )
-)
 GIT_SECONDS = 10
 LabelRule = Callable[[str], str]
 
@@ -52,63 +47,6 @@ class Group:
     folder: str
     labels: str
     names: tuple[str, ...]
-
-
-class Folders:
-    """What lies in folders, each read once: names and sizes in bytes, links followed, dot-files aside.
-
-    Raises `ExportError` for a folder that may not be read.
-    """
-
-    def __init__(self) -> None:
-        self._files: dict[str, dict[str, int]] = {}
-        self._folders: dict[str, list[str]] = {}
-        self._real: dict[str, str] = {}
-
-    def files(self, folder: str) -> Mapping[str, int]:
-        """The files in a folder; none where there is no folder."""
-        self._read(folder)
-        return self._files[folder]
-
-    def beneath(self, folder: str, above: tuple[str, ...] = ()) -> Iterator[str]:
-        """The folder and all beneath it; not again those above it, which a link may lead back to."""
-        real = self.real(folder)
-        if real in above:
-            return
-        self._read(folder)
-        yield folder
-        for name in self._folders[folder]:
-            yield from self.beneath(posixpath.join(folder, name), (*above, real))
-
-    def real(self, folder: str) -> str:
-        """The folder's path with links followed."""
-        if folder not in self._real:
-            self._real[folder] = os.path.realpath(folder)
-        return self._real[folder]
-
-    def _read(self, folder: str) -> None:
-        if folder in self._files:
-            return
-        files, folders = self._files.setdefault(folder, {}), self._folders.setdefault(folder, [])
-        try:
-            with os.scandir(folder) as entries:
-                for entry in entries:
-                    if entry.name.startswith("."):
-                        continue
-                    if entry.is_dir():
-                        folders.append(entry.name)
-                    elif entry.is_file():
-                        files[entry.name] = entry.stat().st_size
-        except (FileNotFoundError, NotADirectoryError):
-            return
-        except OSError as error:
-            raise ExportError(f"{folder} can't be read ({error.strerror}): may you read the dataset?") from error
-        folders.sort()
-
-
-def is_image(name: str) -> bool:
-    """Whether trainers take a file of this name for an image."""
-    return "." in name and "." + name.rpartition(".")[2].lower() in IMAGE_SUFFIXES
 
 
 def labels_for(path: str) -> str:
@@ -182,6 +120,7 @@ class Repository:
     said: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     makes: Mapping[str, bytes] = field(default_factory=dict)
+    id: str = ""
 
 
 @dataclass(slots=True)
@@ -213,7 +152,6 @@ def survey(repository: Repository, folders: Folders) -> Dataset:
     _warn_of_overlaps(seen)
     if not repository.makes:
         warnings += _warn_of_backgrounds(splits)
-    _refuse_unwritable(seen, targets)
     labels = {name: names.name(folders.real(target.labels)) for name, target in targets.items()}
     warnings += _ignored_by_git(names.root, splits, labels)
     return Dataset(
@@ -223,20 +161,31 @@ def survey(repository: Repository, folders: Folders) -> Dataset:
         said=(*repository.said, *(_said(split, labels[split.name]) for split in splits), *_said_of_links(seen)),
         warnings=tuple(dict.fromkeys(warnings)),
         makes=repository.makes,
-        sidecar=partial(_empty_label, seen, targets),
+        id=repository.id,
+        sidecar=_empty_labels(seen, targets),
         indexes=_indexes(seen, targets),
         caches=partial(_caches, seen, targets) if repository.has_caches else _no_caches,
     )
 
 
-def _empty_label(seen: _Survey, targets: Mapping[str, Group], row: Row) -> tuple[str, bytes]:
-    """A file of no bytes, where trainers look for the label of this row's image."""
-    folder = seen.names.folder(row)
-    target = targets.get(row.split)
-    groups = (*([target] if target is not None else []), *seen.groups.get(row.split, ()))
-    found = [group.labels for group in groups if group.folder == folder]
-    labels = found[0] if found else posixpath.normpath(seen.repository.labels(posixpath.join(folder, "")))
-    return posixpath.join(seen.names.name(seen.folders.real(labels)), row.stem + ".txt"), b""
+def _empty_labels(seen: _Survey, targets: Mapping[str, Group]) -> Callable[[Row], tuple[str, bytes]]:
+    """Files of no bytes, where trainers look for the labels of rows' images."""
+    known: dict[tuple[str, str], str] = {}
+    for split in {*seen.groups, *targets}:
+        for group in (*seen.groups.get(split, ()), *([targets[split]] if split in targets else [])):
+            known[split, group.folder] = group.labels  # the target's comes last, and counts
+    named: dict[str, str] = {}
+
+    def empty_label(row: Row) -> tuple[str, bytes]:
+        folder = seen.names.folder(row)
+        labels = known.get((row.split, folder))
+        if labels is None:
+            labels = posixpath.normpath(seen.repository.labels(posixpath.join(folder, "")))
+        if labels not in named:
+            named[labels] = seen.names.name(seen.folders.real(labels))
+        return posixpath.join(named[labels], row.stem + ".txt"), b""
+
+    return empty_label
 
 
 def _no_caches(_splits: Collection[str]) -> tuple[str, ...]:
@@ -260,7 +209,7 @@ def _listed(repository: Repository, entry: Entry, folders: Folders, split: str, 
     reading = repository.reading[entry.path]
     named: dict[str, list[str]] = {}
     there, missing = 0, list[str]()
-    for prefix, names in by_prefix(lines_of(_content(entry.path), entry.path)).items():
+    for prefix, names in by_prefix(lines_of(content_of(entry.path), entry.path)).items():
         files = folders.files(reading.folder(prefix))
         named[prefix] = [name for name in names if is_image(name) and name in files]
         missing += [prefix + name for name in names if not (is_image(name) and name in files)]
@@ -306,7 +255,7 @@ def reading_of(
     readings = {}
     for path in dict.fromkeys(entry.path for entries in splits.values() for entry in entries if entry.is_list):
         dot = posixpath.dirname(path) if dots else None
-        named = by_prefix(lines_of(_content(path), path))
+        named = by_prefix(lines_of(content_of(path), path))
         found: dict[int, dict[str, Reading]] = {}
         for start in dict.fromkeys(map(os.path.realpath, starts)):
             reading = Reading(start, dot)
@@ -329,15 +278,8 @@ def said_of_lists(readings: Mapping[str, Reading]) -> tuple[str, ...]:
     return tuple(
         f"{path}: its lines start from {reading.base}, where training has to be started"
         for path, reading in readings.items()
-        if any(reading.is_relative(prefix) for prefix in by_prefix(lines_of(_content(path), path)))
+        if any(reading.is_relative(prefix) for prefix in by_prefix(lines_of(content_of(path), path)))
     )
-
-
-def _content(path: str) -> bytes:
-    try:
-        return Path(path).read_bytes()
-    except OSError as error:
-        raise ExportError(f"the list {path} can't be read ({error.strerror})") from error
 
 
 def _links(repository: Repository, folders: Folders) -> tuple[tuple[str, str], ...]:
@@ -374,19 +316,10 @@ def _split(seen: _Survey, name: str, target: Group) -> Split:
         sizes, labels = seen.folders.files(group.folder), seen.folders.files(group.labels)
         for image in names:
             label = image.rpartition(".")[0] + ".txt"
-            is_negative = _is_empty(posixpath.join(group.labels, label), labels.get(label, 0))
+            is_negative = is_empty_label(posixpath.join(group.labels, label), labels.get(label, 0))
             held.append(Held(posixpath.normpath(posixpath.join(shown, image)), sizes[image], is_negative))
     held.sort(key=lambda one: one.file)
     return Split(name, seen.names.name(target.folder), tuple(held))
-
-
-def _is_empty(label: str, size: int) -> bool:
-    if size == 0 or size > 4:  # no annotation fits into four bytes, a byte order mark and a line end do
-        return size == 0
-    try:
-        return not Path(label).read_text(encoding="utf-8-sig").strip()
-    except (OSError, UnicodeDecodeError):
-        return False
 
 
 def _taken(seen: _Survey, targets: Mapping[str, Group]) -> frozenset[str]:
@@ -444,30 +377,6 @@ def _warn_of_overlaps(seen: _Survey) -> None:
                 seen.warnings.append(
                     f"{both} images are in {name} and in {other}: what is measured on {other} is not to be trusted"
                 )
-
-
-def _refuse_unwritable(seen: _Survey, targets: Mapping[str, Group]) -> None:
-    places = {("the manifest", seen.names.root)}
-    for name, target in targets.items():
-        places |= {(f"images of {name}", target.folder), (f"labels of {name}", target.labels)}
-        for entry in seen.repository.splits[name]:
-            if entry.is_list and target.entry == entry:
-                places |= {(f"the list of {name}", posixpath.dirname(entry.path)), (f"the list of {name}", entry.path)}
-    for what, place in sorted(places):
-        if not may_write(place):
-            raise ExportError(
-                f"{place} may not be written to, where {what} would go: allow it (chmod, or mount it writable), or "
-                "export into a copy of the repository"
-            )
-
-
-def may_write(place: str) -> bool:
-    """Whether this process may write to a file or into a folder, or make the folder if there is none."""
-    while not os.path.lexists(place):
-        place = posixpath.dirname(place)
-    effective = os.access in os.supports_effective_ids
-    rights = os.W_OK | (os.X_OK if os.path.isdir(place) else 0)  # noqa: PTH112 (a Path for each would cost more)
-    return os.access(place, rights, effective_ids=effective)
 
 
 def _ignored_by_git(root: str, splits: Sequence[Split], labels: Mapping[str, str]) -> list[str]:
@@ -562,7 +471,7 @@ def _owners(seen: _Survey, split: str) -> Callable[[str], str | None]:
 
 def _list(seen: _Survey, path: str, told_in: Callable[[Row], str | None]) -> ImageList:
     reading = seen.repository.reading[path]
-    prefixes = {prefix for prefix, _ in lines_of(_content(path), path)}
+    prefixes = {prefix for prefix, _ in lines_of(content_of(path), path)}
     return ImageList(
         file=replace(seen.names, links=()).name(path),
         reading=reading,

@@ -22,7 +22,7 @@ KEPT = {
     "gallery": ("gallery-desktop-light", None),
     "images": ("whole-images", (0, 0, 1366, 350)),
     "sign-in": ("sign-in", (383, 60, 983, 620)),
-    "overview": ("project", (0, 0, 1366, 520)),
+    "overview": ("project", (0, 0, 1366, 375)),
 }
 """What the documentation shows: of which screenshot, and which part of it."""
 

@@ -231,7 +231,7 @@ def test_a_repository_is_understood_added_to_and_taken_back(row: Repository, her
         expected[path] = text if isinstance(text, bytes) else text.replace(HERE, str(here)).encode()
     assert tree(here) == expected
     memory = write(FORMAT.open(request), (), rows, memory)
-    Store(Path(dataset.root)).forget(memory)
+    Store(Path(dataset.root)).forget(memory, is_used=False)
     assert tree(here) == before
 
 

@@ -10,17 +10,21 @@ from hypothesis import strategies as st
 
 from service.domain.geometry import Box
 from service.domain.model import Decision, State, Verdict, Vote
-from service.export.model import Dataset, Held, Key, Source, Split
+from service.export.model import Dataset, Held, Key, Row, Source, Split
 from service.export.plan import (
     Condition,
     Cutting,
+    Difference,
+    Files,
     Options,
+    Settled,
     Wanted,
     best_first,
     compare,
     negative_stem,
     original_stem,
     plan_export,
+    settle,
 )
 from service.export.share import DatasetShare
 from tests.export.formats.factories import row
@@ -112,14 +116,14 @@ def test_the_band_limits_each_split(band: tuple[float, float], added: int) -> No
     """With 8 images, so many negatives are at most the upper share of all."""
     cuttings = [cutting(task, number) for task in range(1, 5) for number in range(3)]
     plan = plan_export(
-        compare([], [], studio=STUDIO_URL, present=lambda _: True),
+        Difference(),
         cuttings,
         dataset(images=8),
         [],
         options=Options(band=band, limit_to_band=True),
         at=NOON,
-        digest=lambda _: "",
-        condition=lambda _: Condition.AS_WRITTEN,
+        kind="yolo data.yaml",
+        files=Files(lambda _: "", lambda _: Condition.AS_WRITTEN, lambda _: False),
     )
     (share,) = plan.shares
     assert (len(plan.write), share.before) == (added, DatasetShare(8, 0))
@@ -131,14 +135,14 @@ def test_shares_come_out_as_asked() -> None:
     """Of 400 images, about; all patches of one go together."""
     cuttings = [cutting(task, number) for task in range(1, 401) for number in (0, 1)]
     plan = plan_export(
-        compare([], [], studio=STUDIO_URL, present=lambda _: True),
+        Difference(),
         cuttings,
         dataset(splits=("train", "val", "test")),
         [],
         options=Options(shares={"train": 70, "val": 20, "test": 10}),
         at=NOON,
-        digest=lambda _: "",
-        condition=lambda _: Condition.AS_WRITTEN,
+        kind="yolo data.yaml",
+        files=Files(lambda _: "", lambda _: Condition.AS_WRITTEN, lambda _: False),
     )
     split_of = {row.task: row.split for row in plan.rows}
     assert all(row.split == split_of[row.task] for row in plan.rows)
@@ -148,18 +152,52 @@ def test_shares_come_out_as_asked() -> None:
     assert 20 <= counts["test"] <= 60
 
 
+def settled(*rows: Row, missing: Sequence[Row] = ()) -> Settled:
+    """Rows as they are found."""
+    return Settled(rows, (), frozenset(row.file for row in missing))
+
+
 def test_a_row_of_a_task_that_was_not_looked_at_stays_as_it_is() -> None:
-    """Whatever others say."""
+    """Whatever others say; one whose image is missing stays known, too."""
+    one, other = row("images/train/a_neg_0.jpg"), row("images/train/b_neg_0.jpg")
+    looked_at = [(reviewed(1), ())]
+    found = compare(looked_at, settled(one, other, missing=[other]), studio="elsewhere", gone={one.task}, prune=True)
+    assert (found.stay, found.lost, found.out, found.new) == ((one,), (other,), (), ())
+
+
+def test_what_is_gone_from_label_studio_and_from_the_disk_is_over() -> None:
+    """Nobody wants it, and nothing could bring it back."""
     one = row("images/train/a_neg_0.jpg")
-    found = compare(
-        [(reviewed(1), ())], [one], studio="elsewhere", present=lambda _: False, gone={one.task}, prune=True
-    )
-    assert (found.stay, found.out, found.new) == ((one,), (), ())
+    found = compare([], settled(one, missing=[one]), studio=one.studio, gone={one.task})
+    assert ([out for out, _ in found.out], found.notes) == ([one], ())
 
 
 def test_patches_too_small_for_trainers_are_noted() -> None:
     """They would be dropped in silence."""
     small = replace(patches_of(1)[0], box=Box(0, 0, 40, 9))
-    found = compare([(reviewed(1), (Decision(small, State.ACCEPTED),))], [], studio=STUDIO_URL, present=lambda _: True)
+    found = compare([(reviewed(1), (Decision(small, State.ACCEPTED),))], settled(), studio=STUDIO_URL)
     assert found.new == ()
     assert "smaller than 10 px" in found.notes[0].text
+
+
+def test_of_two_rows_for_one_negative_the_one_that_is_there_counts() -> None:
+    """An interrupted move left both, or a merge of two branches."""
+    old, new = row("images/train/a_neg_0.jpg"), row("images/val/a_neg_0.jpg", split="val")
+    for there, surplus in ((old, new), (new, old)):
+
+        def is_there(one: Row, file: str = there.file) -> bool:
+            return one.file == file
+
+        found = settle([old, new], dataset(), is_there=is_there, digest=lambda _: "")
+        assert (found.rows, found.surplus, set(found.missing)) == ((there,), (surplus,), {surplus.file})
+
+
+@pytest.mark.parametrize(("bytes_", "digest", "is_found"), [(0, "", True), (1, "", False), (0, "other", False)])
+def test_a_file_that_was_moved_is_known_by_name_size_and_content(bytes_: int, digest: str, is_found: bool) -> None:
+    """Another file of that name is not ours."""
+    one = row("images/train/a_neg_0.jpg")
+    held = Held("images/val/background/a_neg_0.jpg", one.bytes + bytes_, True)
+    somewhere = Dataset(PurePath("d"), (Split("train", "images/train", ()), Split("val", "v", (held,))), frozenset())
+    found = settle([one], somewhere, is_there=lambda _: False, digest=lambda _: digest or one.sha256)
+    expected = replace(one, file=held.file, split="val") if is_found else one
+    assert (found.rows, found.has(expected)) == ((expected,), is_found)

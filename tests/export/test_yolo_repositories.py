@@ -4,8 +4,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -30,8 +28,8 @@ from tests.export.repositories import (
     tree,
     write,
 )
+from tests.exporting import without_rights
 
-NOBODY = 65534
 UNDERSTOOD = [row for row in REPOSITORIES if not row.refused]
 REFUSED = [row for row in REPOSITORIES if row.refused]
 
@@ -130,7 +128,7 @@ def test_an_export_adds_images_labels_and_lines_and_takes_them_away_again(row: R
         ours = [held for held in split.held if Path(held.file).name == f"neg_{split.name}.jpg"]
         assert [held.is_negative for held in ours] == [True]
     memory = write(again, (), rows, memory)
-    Store(Path(dataset.root)).forget(memory)
+    Store(Path(dataset.root)).forget(memory, is_used=False)
     assert tree(here) == before
 
 
@@ -257,57 +255,6 @@ def test_without_settings_datasets_are_where_ultralytics_would_put_them(here: Pa
 
 
 # ---------------------------------------------------------------- rights, git, cost
-
-
-@contextmanager
-def without_rights(folder: Path) -> Iterator[None]:
-    """As somebody who may not write everywhere, as root may."""
-    if os.geteuid() != 0:
-        yield
-        return
-    os.seteuid(NOBODY)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
-    assert folder.exists()
-
-
-@pytest.mark.parametrize(
-    ("place", "what"),
-    [
-        ("images/train", "images of train"),
-        ("labels/val", "labels of val"),
-        ("train.txt", "the list of train"),
-        (".", "the manifest"),
-    ],
-)
-def test_what_may_not_be_written_is_refused_before_anything_is(
-    monkeypatch: pytest.MonkeyPatch, place: str, what: str
-) -> None:
-    """A folder or list that is read-only, by name, and what would have gone there."""
-    folder = Path(tempfile.mkdtemp())  # pytest's own folder can be entered by its owner alone
-    try:
-        monkeypatch.chdir(folder)
-        monkeypatch.setenv("YOLO_CONFIG_DIR", str(folder))
-        yaml = SIMPLE_YAML.replace("images/train", "train.txt" if place == "train.txt" else "images/train")
-        request = simple(folder, yaml, **{"train.txt": "./images/train/a.jpg\n"})
-        for path in (folder, *folder.rglob("*")):
-            path.chmod(0o777 if path.is_dir() else 0o666)
-        with without_rights(folder):
-            FORMAT.open(request)
-        (folder / place).chmod(0o555 if (folder / place).is_dir() else 0o444)
-        with (
-            without_rights(folder),
-            pytest.raises(
-                ExportError, match=f"{re.escape(str(folder))}.* may not be written to, where .*{what}.*chmod"
-            ),
-        ):
-            FORMAT.open(request)
-        (folder / place).chmod(0o777)
-    finally:
-        monkeypatch.undo()
-        shutil.rmtree(folder)
 
 
 @pytest.mark.parametrize("place", ["images/train", "images"])

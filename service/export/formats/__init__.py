@@ -11,6 +11,9 @@ from service.errors import UsageError
 from service.export.model import Dataset
 from service.export.share import DatasetShare
 
+DESCRIPTIONS = (".yaml", ".yml", ".data")
+"""What describes a dataset in the folder that it lies in."""
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
@@ -60,6 +63,9 @@ def format_for(into: Path, name: str | None) -> Format:
             raise UsageError(f"there is no format {name!r}: {', '.join(known)}")
         return known[name]
     claiming = [one for one in known.values() if one.claims(into)]
+    described = sorted(path.name for path in into.iterdir() if path.suffix in DESCRIPTIONS) if into.is_dir() else []
+    if described and not claiming:
+        raise UsageError(f"{into} holds {described[0]}: give that file to --into, or say --format plain")
     if not claiming and (into.is_dir() or not into.suffix):
         return known["plain"]
     if len(claiming) != 1:

@@ -464,7 +464,7 @@ class _Survey:
             if inner not in places:
                 folder = Path(os.path.normpath(base / ("/" if name.startswith("/") and not inner else inner)))
                 prefix = named(folder, self._root)
-                places[inner] = "" if prefix == "." else f"{prefix.rstrip('/')}/", self._folders.sizes(folder)
+                places[inner] = "" if prefix == "." else f"{prefix.rstrip('/')}/", self._folders.files(folder)
             prefix, sizes = places[inner]
             if last in sizes:
                 held[prefix + last] = Held(prefix + last, sizes[last], not is_annotated[name])
@@ -472,7 +472,7 @@ class _Survey:
                 lost += 1
         self.names |= {posixpath.basename(name) for name in names}
         self.taken |= {posixpath.splitext(name)[0].casefold() for name in self.names}
-        self.taken |= {os.path.splitext(name)[0].casefold() for name in self._folders.sizes(images)}  # noqa: PTH122
+        self.taken |= {os.path.splitext(name)[0].casefold() for name in self._folders.files(images)}  # noqa: PTH122
         self.splits.append(Split(split, named(images, self._root), tuple(held.values())))
         file = named(path, self._root)
         is_absolute = bool(names) and all(name.startswith("/") for name in names)

@@ -13,18 +13,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from service.errors import ExportError
+from service.export.folders import Folders, is_image
 from service.export.formats import Format, Request
 from service.export.image_lists import Reading, lines_of
 from service.export.lines import BOM
 from service.export.model import Dataset
 from service.export.yolo_repository import (
     Entry,
-    Folders,
     LabelRule,
     Repository,
     beside,
     by_prefix,
-    is_image,
     joined,
     labels_for,
     reading_of,
@@ -70,6 +69,7 @@ def _open(request: Request) -> Dataset:
     ]
     return survey(
         Repository(
+            id=request.into.name,
             root=root,
             splits=entries,
             reading=reading,

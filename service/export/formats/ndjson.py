@@ -171,6 +171,7 @@ def _open(request: Request) -> Dataset:
         said=tuple(said),
         warnings=(f"{path.name} names {lost} images that are not there",) if lost else (),
         makes=makes,
+        id=path.name,
         indexes=lambda rows: [_File(path.name)] if rows else [],
     )
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from service.domain.geometry import Box, enclosing
 from service.errors import ExportError
-from service.export.folders import Folders, content_of
+from service.export.folders import Folders, content_of, is_empty_label
 from service.export.formats import Format, Request
 from service.export.manifest import MANIFEST, read_manifest
 from service.export.model import Dataset, Held, Row, Split
@@ -154,14 +154,15 @@ class _Indexes:
 def _open(request: Request) -> Dataset:
     if request.into.exists() and not request.into.is_dir():
         raise ExportError(f"{request.into} is no folder, and no dataset of a known format")
+    if not (request.new or request.into.absolute().parent.is_dir()):
+        raise ExportError(f"{request.into.parent} isn't there: correct the path, or give --new to make all of it")
     root = request.into / FOLDER
     folders = Folders()
-    sizes, images = folders.sizes(root), folders.images(root)
+    sizes, images = folders.files(root), folders.images(root)
 
     def is_negative(name: str) -> bool:
         label = f"{PurePosixPath(name).stem}.txt"
-        size = sizes.get(label, 0)
-        return size == 0 or (size <= 4 and not content_of(root / label).strip())
+        return is_empty_label(root / label, sizes.get(label, 0))
 
     held = tuple(Held(name, size, is_negative(name)) for name, size in images.items())
     labels = [name for name in sizes if name.endswith(".txt")]

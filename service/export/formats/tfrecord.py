@@ -139,7 +139,9 @@ def _records(content: bytes, where: str) -> Iterator[_Record]:
         record = content[at + 12 : end - 4]
         sums = content[at + 8 : at + 12], content[end - 4 : end]
         if end > len(content) or sums != (_checksum(length), _checksum(record)):
-            raise ExportError(f"{where} is damaged at byte {at}: restore it, or delete it, and it will be made anew")
+            raise ExportError(
+                f"{where} is damaged at byte {at}: restore it, or delete it, and an export with --full makes it anew"
+            )
         try:
             features = words.Example.FromString(record).features.feature
         except DecodeError as error:
@@ -190,7 +192,7 @@ def _open(request: Request) -> Dataset:
     if not (request.new or _claims(root)):
         raise ExportError(f"{root} has no shards (*.tfrecord, *.record-00000-of-00010): give their folder, or --new")
     folders = Folders()
-    shards = [name for name in sorted(folders.sizes(root)) if _is_shard(name)]
+    shards = [name for name in sorted(folders.files(root)) if _is_shard(name)]
     others = [name for name in shards if name not in map(shard, SPLITS)]
     splits = []
     taken: set[str] = set()

@@ -170,8 +170,8 @@ def _open(request: Request) -> Dataset:
         raise ExportError(f"{root} has no {IMAGES} and {ANNOTATIONS}: give the folder that does, or --new")
     folders = Folders()
     images = folders.images(root / IMAGES)
-    annotations = folders.sizes(root / ANNOTATIONS)
-    lists = [one for name in sorted(folders.sizes(root / LISTS)) if (one := _list(name)) is not None]
+    annotations = folders.files(root / ANNOTATIONS)
+    lists = [one for name in sorted(folders.files(root / LISTS)) if (one := _list(name)) is not None]
     makes: dict[str, bytes] = {}
     if request.new and not lists and not images:
         lists = [_List(f"{LISTS}/{name}.txt", SPLITS_OF[name]) for name in ("train", "trainval", "val")]

@@ -15,16 +15,15 @@ from typing import Any
 import yaml
 
 from service.errors import ExportError
+from service.export.folders import Folders, is_image
 from service.export.formats import Format, Request
 from service.export.image_lists import lines_of
 from service.export.manifest import MANIFEST
 from service.export.model import Dataset
 from service.export.yolo_repository import (
     Entry,
-    Folders,
     Names,
     Repository,
-    is_image,
     joined,
     reading_of,
     said_of_lists,
@@ -95,6 +94,7 @@ def _open(request: Request) -> Dataset:
     yaml_file = os.path.realpath(request.into)
     return survey(
         Repository(
+            id=request.into.name,
             root=home,
             splits=splits,
             reading=reading,
