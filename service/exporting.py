@@ -293,7 +293,7 @@ def undo(
             if plan.rows:
                 store.remember(replace(memory, looks={}))
             else:
-                left = kind.open(request)
+                left = kind.open(replace(request, new=True))  # there may be nothing of it any more
                 store.forget(memory, is_used=any(split.held for split in left.splits))
     return Exported(request.into, kind, dataset, plan, tasks=0, is_dry=is_dry)
 
